@@ -1,0 +1,17 @@
+//! Serverless publish/subscribe for the programs of one machine.
+
+mod channel;
+mod error;
+mod ffi;
+mod message;
+mod publisher;
+mod store;
+mod sys;
+mod topic;
+
+pub use channel::{Channel, ChannelOptions, ChannelStats, FullPolicy, Interrupter, PackError, Transport};
+pub use error::{Error, ErrorKind, Result};
+pub use message::{HeaderValue, Headers, Message, MessageKind};
+pub use publisher::{Payload, Publisher, PublisherOptions, last_rejected, publish};
+pub use store::{StoreOptions, cleanup, create_store, home, list_channels};
+pub use topic::{Pattern, validate_topic};

@@ -1,0 +1,1 @@
+//! The only system calls: mapping, files, locks, waiting, process identity, fork detection.
