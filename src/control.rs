@@ -32,6 +32,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
+use crate::sys::chaos;
 use crate::sys::directory::read_at;
 use crate::sys::fd::status;
 use crate::sys::lock;
@@ -191,6 +192,7 @@ impl Control {
         let messages = self.figure(W_QUEUED_MESSAGES);
         let before = messages.fetch_update(Relaxed, Relaxed, |n| ((n as i64) < limit).then(|| n.wrapping_add(1)));
         let Ok(before) = before else { return false };
+        chaos::point("publish.counted");
         let was_empty = before as i64 <= 0;
         let limit = i64::try_from(self.terms.capacity_bytes).unwrap_or(i64::MAX);
         let reserved = self.figure(W_QUEUED_BYTES).fetch_update(Relaxed, Relaxed, |queued| {
@@ -213,6 +215,7 @@ impl Control {
     /// Gives back the room of one message.
     pub(crate) fn release(&self, bytes: u64) {
         self.figure(W_QUEUED_MESSAGES).fetch_sub(1, Relaxed);
+        chaos::point("release.counted");
         self.figure(W_QUEUED_BYTES).fetch_sub(bytes, Relaxed);
     }
 

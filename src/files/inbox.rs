@@ -188,7 +188,8 @@ impl Inbox {
                     continue;
                 }
                 if let Some((messages, since)) = suspect {
-                    if since.elapsed() >= SETTLE {
+                    if since.elapsed() >= SETTLE && !chaos::planted("figures never healed") {
+                        chaos::point("heal.begin");
                         self.control.heal_queued(messages);
                     } else {
                         self.suspect = suspect;
@@ -299,6 +300,7 @@ impl Inbox {
                 n => self.take_entries(&entries[..n]),
             }
         }
+        chaos::point("list.drained");
         let found = message_ids(&self.base, &self.directory).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => self.deleted(),
             _ => self.error("listing channel", e),
@@ -387,7 +389,9 @@ impl Inbox {
         drop(file);
         chaos::point("fetch.parsed");
         // Who removes the file has the message.
-        if let Err(error) = self.base.unlink(path) {
+        if chaos::planted("fetched and left") {
+            self.list_due = true;
+        } else if let Err(error) = self.base.unlink(path) {
             if error.raw_os_error() == Some(libc::ENOENT) {
                 return Ok(Take::Skipped);
             }

@@ -124,6 +124,10 @@ fn reap(base: &Directory, name: &[u8]) -> bool {
 /// Takes a channel out of the store and deletes it; an error only when it could not be taken out.
 pub(crate) fn remove_channel(base: &Directory, name: &[u8]) -> io::Result<()> {
     let from = std::ffi::CString::new(name)?;
+    if chaos::planted("deleted in place") {
+        delete(base, EntryPath::new(name, b"."));
+        return base.remove_directory(&from);
+    }
     let to = move_to_dead(base, &from)?;
     chaos::point("close.renamed");
     delete(base, to);
@@ -171,6 +175,7 @@ fn delete(base: &Directory, directory: EntryPath) {
                 directories.extend(move_to_dead(base, &below).ok());
             } else {
                 let _ = base.unlink(&below);
+                chaos::point("close.unlinked");
             }
         }
         chaos::point("close.emptied");
@@ -189,6 +194,7 @@ fn clean_tmp(base: &Directory) -> io::Result<()> {
         result => result?,
     }
     for (name, kind) in entries {
+        chaos::point("cleanup.tmp");
         let path = EntryPath::new(TMP.to_bytes(), &name);
         if name.starts_with(DEAD.as_bytes()) {
             if kind == Kind::Directory {
