@@ -94,7 +94,9 @@ fn silence_panics() {
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         if INSIDE.try_with(Cell::get).unwrap_or(false) {
-            let said = info.payload_as_str().unwrap_or("a panic");
+            let payload = info.payload();
+            let said = payload.downcast_ref::<&str>().copied();
+            let said = said.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
             let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
             let _ = PANIC.try_with(|panic| *panic.borrow_mut() = Some(format!("{said}{place}")));
         } else {

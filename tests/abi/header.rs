@@ -56,7 +56,7 @@ fn the_examples_in_the_header_compile_as_c_and_cpp() {
     while lines.any(|line| line == "```c") {
         examples += 1;
         let body: Vec<&str> = lines.by_ref().take_while(|&line| line != "```").collect();
-        let is_file = body.iter().any(|line| *line == "}") && body.iter().any(|line| defines_a_function(line));
+        let is_file = body.contains(&"}") && body.iter().any(|line| defines_a_function(line));
         let body = body.join("\n");
         source +=
             &if is_file { format!("{body}\n") } else { format!("void example_{examples}(void) {{\n{body}\n}}\n") };
