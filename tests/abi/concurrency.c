@@ -78,6 +78,27 @@ static void an_interrupt_ends_a_wait_from_another_thread(void) {
     ANSWERS(0, ps_channel_close(channel));
 }
 
+/* A wake-up may be a write that a full queue refuses: errno is kept then too, and the wait ends. */
+static void an_interrupt_works_and_keeps_errno_when_the_queue_is_full(void) {
+    ps_channel_options options = PS_CHANNEL_OPTIONS_INIT;
+    options.capacity_messages = 20000;
+    ps_channel *channel;
+    ANSWERS(0, ps_channel_open("concurrency.full", &options, &channel));
+    ps_publisher *publisher = open_publisher("concurrency.full");
+    static const uint32_t lengths[10000]; /* more than a FIFO has room for */
+    ANSWERS(10000, ps_publisher_publish_packed(publisher, NULL, lengths, 10000, NULL));
+    errno = 79;
+    ANSWERS(0, ps_channel_interrupt(channel));
+    CHECK(errno == 79);
+    ps_message *message = NULL;
+    ANSWERS(PS_ERR_INTERRUPTED, ps_fetch_wait(channel, PS_FOREVER, &message));
+    CHECK(message == NULL);
+    ANSWERS(1, ps_fetch_wait(channel, PS_FOREVER, &message));
+    ps_message_free(message);
+    ps_publisher_close(publisher);
+    ANSWERS(0, ps_channel_close(channel));
+}
+
 static int count_it(const ps_message *message, void *context) {
     (void)message;
     ++*(int *)context;
@@ -139,6 +160,8 @@ static void a_signal_handler_may_interrupt(void) {
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(handled && errno_kept);
     ANSWERS(PS_ERR_INTERRUPTED, itself.answer);
+    ps_message *message = NULL;
+    ANSWERS(0, ps_fetch_wait(channel, 5, &message)); /* the signal and the interrupt ended one wait together */
     ANSWERS(0, ps_channel_close(channel));
 }
 
@@ -304,6 +327,7 @@ static void what_the_dead_left_is_listed_as_dead_and_cleaned_up(void) {
 int main(void) {
     a_message_ends_a_wait();
     an_interrupt_ends_a_wait_from_another_thread();
+    an_interrupt_works_and_keeps_errno_when_the_queue_is_full();
     an_interrupt_is_kept_for_the_next_wait_and_fetch_leaves_it();
     a_signal_that_the_waiting_thread_handles_ends_its_wait();
     a_signal_handler_may_interrupt();
