@@ -384,8 +384,9 @@ const char *ps_home(void);
  *
  * `home`: the directory; NULL: the default store's. `options`: NULL: private.
  *
- * Answers 0. Errors: `PS_ERR_EXISTS` when it is there; `PS_ERR_INVALID_ARGUMENT` for another mode, an unknown group
- * or a bad `size`; `PS_ERR_PERMISSION`; `PS_ERR_STORE_FULL`; `PS_ERR_IO`. Any thread.
+ * Answers 0. Errors: `PS_ERR_EXISTS` when it is there; `PS_ERR_INVALID_ARGUMENT` for another mode; `PS_ERR_NOT_FOUND` for
+ * a group that is not known; `PS_ERR_UNSUPPORTED` for options of a later version; `PS_ERR_PERMISSION`;
+ * `PS_ERR_STORE_FULL`; `PS_ERR_IO`. Any thread.
  *
  * ```c
  * ps_store_options options = PS_STORE_OPTIONS_INIT;
@@ -395,7 +396,8 @@ const char *ps_home(void);
  * }
  * ```
  */
-int ps_store_create(const char *home, const struct ps_store_options *options);
+int ps_store_create(const char *home,
+                    const struct ps_store_options *options);
 
 /**
  * Removes what dead processes left in a store; the living notice nothing. Opening channels does it step by step, so
@@ -627,7 +629,8 @@ int ps_channel_interrupt(struct ps_channel *channel);
  * `stats`: set its `size` to `sizeof(ps_channel_stats)` first; that many bytes are written, or as many as the library
  * knows, and `size` says how many. Its `topic` and `path` belong to the channel.
  *
- * Answers 0. Errors: `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_CLOSED`; `PS_ERR_IO`.
+ * Answers 0. Errors: `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_CLOSED`; `PS_ERR_IO`. Any thread, also while another receives, and
+ * in a callback of `ps_subscribe`.
  *
  * ```c
  * void show(const ps_channel *channel) {
@@ -639,7 +642,8 @@ int ps_channel_interrupt(struct ps_channel *channel);
  * }
  * ```
  */
-int ps_channel_stats_get(const struct ps_channel *channel, struct ps_channel_stats *stats);
+int ps_channel_stats_get(const struct ps_channel *channel,
+                         struct ps_channel_stats *stats);
 
 /**
  * Takes the next message. Never waits.

@@ -7,13 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
+
 use super::arguments::{self, Options, invalid, object, output};
 use super::guard::{self, fallible, infallible};
 use super::message::{give, lend, ps_message};
 use super::stats::ps_channel_stats;
 use super::text::Text;
 use crate::error::{Error, ErrorKind, Result};
-use crate::{Channel, ChannelOptions, FullPolicy, Interrupter, Message, PackError, Transport};
+use crate::{Channel, ChannelOptions, FullPolicy, Interrupter, Message, Monitor, PackError, Transport};
 
 /// A full channel refuses the next message: the publisher is told, the channel counts it.
 pub const PS_FULL_REJECT: u32 = 0;
@@ -37,8 +39,10 @@ pub struct ps_channel {
     /// stores false again; the store's Release pairs with the next swap's Acquire.
     busy: AtomicBool,
     receiver: UnsafeCell<Receiver>,
-    /// Beside the receiver, not in it: used while another thread, or the interrupted code of this one, is inside.
+    /// Beside the receiver, not in it, as is the next: used while another thread, or the interrupted code of this one,
+    /// is inside.
     interrupter: Interrupter,
+    monitor: Monitor,
     topic: Text,
     path: Text,
 }
@@ -231,6 +235,7 @@ pub unsafe extern "C" fn ps_channel_open(
         let opened = Box::new(ps_channel {
             busy: AtomicBool::new(false),
             interrupter: opened.interrupter(),
+            monitor: opened.monitor(),
             topic: Text::new(opened.topic()),
             path: Text::new(opened.path().as_os_str().as_bytes()),
             receiver: UnsafeCell::new(Receiver { channel: opened, batch: Vec::new() }),
@@ -334,10 +339,10 @@ pub unsafe extern "C" fn ps_channel_interrupt(channel: *mut ps_channel) -> c_int
     // `busy`, whatever the code that it interrupted was doing with them.
     // SAFETY: NULL or a live channel by the header's terms.
     let Some(channel) = (unsafe { channel.as_ref() }) else { return ErrorKind::InvalidArgument.code() };
-    match panic::catch_unwind(panic::AssertUnwindSafe(|| channel.interrupter.interrupt())) {
-        Ok(()) => 0,
-        Err(_) => ErrorKind::Internal.code(),
-    }
+    let errno = Errno::last_raw();
+    let result = panic::catch_unwind(panic::AssertUnwindSafe(|| channel.interrupter.interrupt()));
+    Errno::set_raw(errno);
+    result.map_or(ErrorKind::Internal.code(), |()| 0)
 }
 
 /// Counters and bounds, now.
@@ -345,7 +350,8 @@ pub unsafe extern "C" fn ps_channel_interrupt(channel: *mut ps_channel) -> c_int
 /// `stats`: set its `size` to `sizeof(ps_channel_stats)` first; that many bytes are written, or as many as the library
 /// knows, and `size` says how many. Its `topic` and `path` belong to the channel.
 ///
-/// Answers 0. Errors: `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_CLOSED`; `PS_ERR_IO`.
+/// Answers 0. Errors: `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_CLOSED`; `PS_ERR_IO`. Any thread, also while another receives, and
+/// in a callback of `ps_subscribe`.
 ///
 /// ```c
 /// void show(const ps_channel *channel) {
@@ -359,12 +365,10 @@ pub unsafe extern "C" fn ps_channel_interrupt(channel: *mut ps_channel) -> c_int
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ps_channel_stats_get(channel: *const ps_channel, stats: *mut ps_channel_stats) -> c_int {
     fallible(|| {
-        // SAFETY: NULL or a live channel by the header's terms.
-        let mut turn = unsafe { Turn::take(channel) }?;
-        // SAFETY: NULL or a struct with a size by the header's terms.
-        let size = unsafe { ps_channel_stats::size_wanted(stats) }?;
-        let found = turn.receiver().channel.stats()?;
-        let (topic, path) = (turn.0.topic.as_ptr(), turn.0.path.as_ptr());
+        // SAFETY: NULL or a live channel, NULL or a struct with a size, by the header's terms.
+        let (channel, size) = unsafe { (object("channel", channel)?, ps_channel_stats::size_wanted(stats)?) };
+        let found = channel.monitor.stats()?;
+        let (topic, path) = (channel.topic.as_ptr(), channel.path.as_ptr());
         // SAFETY: `stats` has room for `size` bytes by the header's terms.
         unsafe { ps_channel_stats::from(&found, topic, path).write_to(stats, size) };
         Ok(0)

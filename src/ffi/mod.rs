@@ -36,7 +36,7 @@ mod stats;
 mod store;
 mod text;
 
-use crate::{Channel, Headers, Interrupter, Message, Publisher};
+use crate::{Channel, Headers, Interrupter, Message, Monitor, Publisher};
 
 /// What the header promises about threads rests on these.
 const _: () = {
@@ -48,5 +48,6 @@ const _: () = {
     any_thread_may_own::<Publisher>();
     threads_may_share::<Headers>();
     threads_may_share::<Interrupter>();
+    threads_may_share::<Monitor>();
     threads_may_share::<Publisher>();
 };

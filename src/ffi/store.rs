@@ -42,8 +42,9 @@ pub extern "C" fn ps_home() -> *const c_char {
 ///
 /// `home`: the directory; NULL: the default store's. `options`: NULL: private.
 ///
-/// Answers 0. Errors: `PS_ERR_EXISTS` when it is there; `PS_ERR_INVALID_ARGUMENT` for another mode, an unknown group
-/// or a bad `size`; `PS_ERR_PERMISSION`; `PS_ERR_STORE_FULL`; `PS_ERR_IO`. Any thread.
+/// Answers 0. Errors: `PS_ERR_EXISTS` when it is there; `PS_ERR_INVALID_ARGUMENT` for another mode; `PS_ERR_NOT_FOUND` for
+/// a group that is not known; `PS_ERR_UNSUPPORTED` for options of a later version; `PS_ERR_PERMISSION`;
+/// `PS_ERR_STORE_FULL`; `PS_ERR_IO`. Any thread.
 ///
 /// ```c
 /// ps_store_options options = PS_STORE_OPTIONS_INIT;

@@ -111,7 +111,7 @@ static void values_of_options(void) {
     FAILS(INVALID, "644", ps_store_create("/nonexistent/store", &store));
     store.mode = 0;
     store.group = "no-such-group-anywhere";
-    FAILS(INVALID, "no-such-group-anywhere", ps_store_create("/nonexistent/store", &store));
+    FAILS(PS_ERR_NOT_FOUND, "no-such-group-anywhere", ps_store_create("/nonexistent/store", &store));
     store.group = not_utf8;
     FAILS(INVALID, "group", ps_store_create("/nonexistent/store", &store));
     FAILS(INVALID, "home", ps_store_create("", NULL));

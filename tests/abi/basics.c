@@ -192,6 +192,10 @@ static void packed(void) {
     CHECK(needed > sizeof(ps_packed_record) && needed % 8 == 0);
     FAILS(PS_ERR_TOO_LARGE, "buffer", ps_fetch_packed(channel, buffer, needed - 1, 0, &used));
     CHECK(used == needed);
+    ps_channel_stats stats; /* what did not fit still waits */
+    stats.size = sizeof stats;
+    ANSWERS(0, ps_channel_stats_get(channel, &stats));
+    CHECK(stats.unread_messages == 3);
 
     ANSWERS(2, ps_fetch_packed(channel, buffer, 300, PS_FOREVER, &used));
     const ps_packed_record *record = (const ps_packed_record *)buffer;
@@ -234,6 +238,10 @@ static int callback(const ps_message *message, void *context) {
     CHECK(strcmp(ps_channel_topic(seen->channel), "basics.subscribe") == 0);
     CHECK(ps_channel_path(seen->channel) != NULL);
     ANSWERS(0, ps_channel_close(open_channel("basics.within")));
+    ps_channel_stats stats;
+    stats.size = sizeof stats;
+    ANSWERS(0, ps_channel_stats_get(seen->channel, &stats));
+    CHECK(stats.received == (uint64_t)seen->count);
 
     /* Not allowed: to receive from this channel, or to close it. */
     ps_message *other = NULL;
