@@ -100,14 +100,15 @@ static void expect_all_headers(const ps_headers *headers) {
 static void headers(void) {
     ps_headers *headers = ps_headers_new();
     CHECK(headers != NULL && strcmp(ps_headers_json(headers), "{}") == 0);
-    ANSWERS(0, ps_headers_set_int(headers, "text", 1)); /* replaced below, in its place */
+    ANSWERS(0, ps_headers_set_string(headers, "text", "old", 3)); /* replaced below, in its place */
+    expect_string(headers, "text", PS_HEADER_STRING, "old", 3);
     ANSWERS(0, ps_headers_set_string(headers, "nul", "a\0b", 3));
     ANSWERS(0, ps_headers_set_string(headers, "", NULL, 0));
     ANSWERS(0, ps_headers_set_int(headers, "int", INT64_MIN));
     ANSWERS(0, ps_headers_set_double(headers, "double", 1.5));
     ANSWERS(0, ps_headers_set_bool(headers, "bool", true));
     ANSWERS(0, ps_headers_set_null(headers, "null"));
-    CHECK(strstr(ps_headers_json(headers), "\"text\": 1") != NULL);
+    CHECK(strstr(ps_headers_json(headers), "\"text\": \"old\"") != NULL);
     ANSWERS(0, ps_headers_set_string(headers, "text", "gr\xc3\xbc\xc3\x9f", PS_NUL_TERMINATED));
     expect_all_headers(headers);
 

@@ -1,5 +1,6 @@
 //! The C programs beside this file, against the shared and the static library, alone and under memory checkers.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,11 +21,19 @@ fn compile(program: &str, flags: &[&str], link: Vec<String>, dir: &Path) -> Path
     executable
 }
 
-/// Runs a program with a store of its own.
+/// Runs a program with a store of its own. Nothing of its channels and messages is left in there.
 fn run_with_store(command: &mut Command) {
     let (_dir, store) = store();
     let said = run(command.env("PUBSUB_HOME", &store).env_remove("PUBSUB_TRANSPORT"));
     assert!(said.ends_with("passed\n"), "{command:?} printed:\n{said}");
+    let names = |dir: &Path| -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    };
+    let mut left = names(&store);
+    left.retain(|name| name != ".pubsub" && name != "tmp");
+    left.extend(names(&store.join("tmp")));
+    assert!(left.is_empty(), "{command:?} left {left:?}");
 }
 
 #[test]
