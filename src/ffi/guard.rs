@@ -71,7 +71,10 @@ fn set_last_error(sentence: &str) {
 /// `None`: it panicked, and the last error says so.
 fn caught<T>(body: impl FnOnce() -> T) -> Option<T> {
     static QUIET: Once = Once::new();
-    QUIET.call_once(silence_panics);
+    // A panicking thread (of a Rust program that cleans up) may not change the hook; the next call does.
+    if !std::thread::panicking() {
+        QUIET.call_once(silence_panics);
+    }
     let restored = Mark::set(true);
     // Unwind safety: what a panic may leave half done is reachable only through the caller's handles, which know that
     // PS_ERR_INTERNAL is a defect of the library.
