@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ops::ControlFlow;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -119,6 +119,11 @@ impl Channel {
 
     /// A descriptor that is readable as long as a message waits. Poll it; never read, write or close it.
     pub fn fd(&mut self) -> Result<RawFd> {
+        todo!()
+    }
+
+    /// [`fd`](Channel::fd), borrowed: for callers that poll without unsafe code.
+    pub fn as_fd(&mut self) -> Result<BorrowedFd<'_>> {
         todo!()
     }
 
