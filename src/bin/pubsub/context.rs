@@ -13,10 +13,10 @@ use crate::format::printable;
 #[derive(clap::Args)]
 pub struct Context {
     /// The store's directory [default: PUBSUB_HOME, else /dev/shm/pubsub]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = 100)]
     home: Option<PathBuf>,
     /// Say nothing on standard error unless something fails
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 101)]
     quiet: bool,
 }
 
