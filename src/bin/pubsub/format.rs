@@ -12,11 +12,11 @@ use pubsub::{HeaderValue, Message};
 /// The output formats of `sub`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// One line a message: the topic, a space, the content; bytes that a terminal would obey or cannot show as \n, \x1b
+    /// A line a message, for people
     Text,
-    /// One line a message: an object of id, timestamp, topic, headers and content
+    /// A line a message, for programs
     Json,
-    /// The contents as they are, nothing between them
+    /// The contents and nothing else
     Raw,
 }
 
