@@ -116,6 +116,7 @@ fn malformed<T>(what: impl Display) -> StdResult<T, PrefixError> {
     Err(PrefixError::Malformed(format!("not a version-1 message: {what}")))
 }
 
+#[cfg(any(test, fuzzing))]
 /// Reads a whole message: what stands before the content, and the content. Bytes behind it are ignored.
 pub(crate) fn parse(bytes: &[u8]) -> StdResult<(Prefix<'_>, &[u8]), String> {
     let cut_short = |need: u64| format!("cut short: {} bytes of at least {need}", bytes.len());
@@ -228,6 +229,8 @@ mod tests {
         assert!(text(&bytes).contains("its topic is not UTF-8 from byte 2 on"), "{}", text(&bytes));
         // The headers are still to come, and the topic is refused already.
         assert!(text(&bytes[..33]).contains("topic"));
+        assert!(text(&sample("t", "{}}")).contains("at byte 2"));
+        assert!(text(&sample("t", " ")).contains("at byte 1"));
         assert!(text(&sample("t", "{\"a\": 1,}")).contains("at byte 8"), "{}", text(&sample("t", "{\"a\": 1,}")));
     }
 

@@ -126,7 +126,7 @@ fn a_full_channel_refuses_and_the_publisher_is_told() {
     // One that takes it makes it a success, and the words say who did not.
     let other = store.sub(1, &["=", "-n1"]);
     let ended = store.ok(["pub", "a", "y"]);
-    assert_eq!(ended.words, "delivered to 1 channel; 1 channel refused it: full\n");
+    assert_eq!(ended.words, "delivered to 1 channel; 1 channel refused it\n");
     assert_eq!(other.end().text(), "a y\n");
     stopped.signal(Signal::SIGCONT);
     stopped.signal(Signal::SIGTERM);

@@ -81,7 +81,7 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
     let delivered = publisher.publish(&data, headers)?;
     let refused = match pubsub::last_rejected() {
         0 => String::new(),
-        n => format!("; {} refused it: full", counted(n.into(), "channel")),
+        n => format!("; {} refused it", counted(n.into(), "channel")),
     };
     context.say(&format!("delivered to {}{refused}", counted(delivered as u64, "channel")));
     Ok(Outcome::Done)

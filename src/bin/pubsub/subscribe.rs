@@ -15,7 +15,9 @@ use crate::signals::Signals;
 use crate::values;
 
 /// So many messages of one channel are taken before the others have their turn.
-const TURN: usize = 256;
+const TURN: u64 = 256;
+/// No wait is longer: a fetch that finds nothing also notices that somebody deleted the channel's directory.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Print the messages that are published to topics
 #[derive(clap::Args)]
@@ -103,7 +105,7 @@ impl Subscription {
         loop {
             let mut idle = true;
             for i in 0..self.channels.len() {
-                idle &= self.take(i, TURN as u64)? == 0;
+                idle &= self.take(i, TURN)? == 0;
             }
             let end = if self.left == 0 {
                 Some(Outcome::Done)
@@ -163,14 +165,9 @@ impl Subscription {
 
     /// Waits for a message, a signal, the deadline, or the end of whoever reads the output.
     fn wait(&mut self) -> Result<(), Failure> {
-        let timeout = match self.deadline {
-            None => PollTimeout::NONE,
-            Some(deadline) => {
-                // Rounded up, so that it is never polled again for the last fraction of a millisecond.
-                let left = deadline.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
-                PollTimeout::from(u16::try_from(left).unwrap_or(u16::MAX))
-            }
-        };
+        let left = self.deadline.map_or(LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
+        // Rounded up, so that the last fraction of a millisecond is not polled away.
+        let timeout = PollTimeout::from(left.min(LOOK).as_nanos().div_ceil(1_000_000) as u16);
         let mut fds = Vec::with_capacity(self.channels.len() + 2);
         // poll(2) reports errors and hang-ups unasked.
         fds.push(PollFd::new(self.output.fd(), PollFlags::empty()));
