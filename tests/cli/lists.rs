@@ -1,18 +1,24 @@
 //! `pubsub ls` and `pubsub gc`.
 
+use std::fs::{self, OpenOptions};
+
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::Value;
 
 use crate::support::{Running, Store};
 
 #[test]
 fn ls_shows_the_living_and_the_dead_and_gc_removes_the_dead() {
     let store = Store::new();
+    // In this order: each open removes what is dead.
+    let stopped = store.sub(1, &["long.pattern.+"]);
+    stopped.signal(Signal::SIGSTOP);
     let dead = store.sub(1, &["dead.="]);
     let dead_pid = dead.pid().to_string();
     dead.signal(Signal::SIGKILL);
     dead.end();
-    let stopped = store.sub(1, &["long.pattern.+"]);
-    stopped.signal(Signal::SIGSTOP);
     let pid = stopped.pid().to_string();
     store.run_on(["pub", "--lines", "long.pattern.x"], b"1\n22\n333\n");
 
@@ -67,11 +73,30 @@ fn ls_ends_quietly_when_its_reader_has_gone() {
 fn a_hostile_directory_name_stays_in_its_line() {
     let store = Store::new();
     let sub = store.sub(1, &["a"]);
-    std::fs::create_dir(store.home().join("x\n\u{1b}[2Jy_0123_1")).unwrap();
+    fs::create_dir(store.home().join("x\n\u{1b}[2Jy_0123_1")).unwrap();
     let ended = store.ok(["ls"]);
     assert!(!ended.text().contains('\u{1b}'));
     assert!(ended.lines().len() <= 3, "{}", ended.text());
     store.channels();
     sub.signal(Signal::SIGTERM);
     sub.end();
+}
+
+#[test]
+fn ls_marks_a_formix_channel_and_leaves_out_what_it_cannot_know() {
+    let store = Store::new();
+    store.ok(["init"]);
+    let pid = std::process::id().to_string();
+    let directory = store.home().join(format!("news_0123_{pid}"));
+    fs::create_dir(&directory).unwrap();
+    mkfifo(&directory.join("queue"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let _receiver = OpenOptions::new().read(true).write(true).open(directory.join("queue")).unwrap();
+    let program = fs::read_to_string("/proc/self/comm").unwrap();
+
+    let ended = store.ok(["ls"]);
+    let row: Vec<_> = ended.lines()[1].split_whitespace().collect();
+    assert_eq!(row, ["news", &pid, program.trim(), "0", "-", "-", "live", "formix"]);
+    let channel = &store.channels()[0];
+    assert_eq!((&channel["foreign"], &channel["transport"]), (&true.into(), &"files".into()));
+    assert_eq!((&channel["capacity_messages"], &channel["rejected"]), (&Value::Null, &Value::Null));
 }

@@ -50,11 +50,12 @@ fn home_says_which_store() {
     let store = Store::new();
     let other = store.beside("other");
     let other = other.to_str().unwrap();
-    let sub = Running::start(&mut store.command(["--home", other, "sub", "a", "-n1"])).subscribed(1);
+    let sub = Running::start(&mut store.command(["--home", other, "sub", "a", "-n2"])).subscribed(1);
     store.ok(["pub", "a", "in the wrong store"]);
     assert_eq!(store.ok(["pub", "--home", other, "a", "here"]).words, "delivered to 1 channel\n");
     assert_eq!(store.ok(["ls", "--json", "--home", other]).lines().len(), 1);
-    assert_eq!(sub.end().text(), "a here\n");
+    store.ok(["pub", "--home", other, "a", "again"]);
+    assert_eq!(sub.end().text(), "a here\na again\n");
     assert!(store.ok(["gc", "--home", other]).words.contains(other));
 }
 
@@ -64,8 +65,10 @@ fn a_home_that_cannot_be_is_a_failure_that_names_it() {
     fs::write(store.beside("file"), "").unwrap();
     let home = store.beside("file/store");
     let home = home.to_str().unwrap();
-    store.run(["--home", home, "sub", "a", "-t0"]).assert_failed(1, &[home]);
+    store.run(["--home", home, "sub", "a", "-t0"]).assert_failed(2, &[home, "not a directory"]);
     store.run(["--home", home, "init"]).assert_failed(1, &[home]);
+    let home = "/proc/no/such";
+    store.run(["--home", home, "pub", "a", "x"]).assert_failed(1, &[home]);
 }
 
 #[test]

@@ -188,3 +188,15 @@ fn output_goes_to_files_too() {
     assert_eq!(sub.end().code(), Some(0));
     assert_eq!(std::fs::read_to_string(path).unwrap(), "a x\n".repeat(1000));
 }
+
+#[test]
+fn a_channel_deleted_by_others_is_a_failure_and_not_an_endless_wait() {
+    let store = Store::new();
+    let mut sub = store.sub(1, &["a"]);
+    store.ok(["pub", "a", "1"]);
+    assert_eq!(sub.line(), "a 1");
+    std::fs::remove_dir_all(store.home().join(&store.directories()[0])).unwrap();
+    let ended = sub.end();
+    assert_eq!((ended.code(), ended.text()), (Some(1), ""));
+    assert!(ended.words.contains("pubsub: ") && ended.words.contains("deleted"), "{}", ended.words);
+}

@@ -15,7 +15,7 @@ fn wrong_command_lines_are_exit_code_two_and_say_what_is_wrong() {
         (&["pub", "--lines", "a", "data"], &["--lines", "DATA"]),
         (&["pub", "-H", "novalue", "a", "x"], &["novalue", "NAME=VALUE"]),
         (&["pub", "-H", "=1", "a", "x"], &["=1"]),
-        (&["pub", "--json", "[1]", "a", "x"], &["[1]"]),
+        (&["pub", "--json", "[1]", "a", "x"], &["header", "object"]),
         (&["pub", "--json", "{\"n\":", "a", "x"], &["header"]),
         (&["pub", "--wait", "-1", "a", "x"], &["-1"]),
         (&["sub"], &["PATTERN"]),
