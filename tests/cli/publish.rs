@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::Stdio;
+use std::thread;
 
 use nix::sys::signal::Signal;
 
@@ -60,17 +61,23 @@ fn headers_are_typed_as_json_and_single_ones_go_on_top() {
 }
 
 #[test]
-fn lines_of_a_file_arrive_in_order_and_none_is_lost() {
+fn lines_of_a_file_arrive_in_order_and_wait_for_a_slow_reader() {
     let store = Store::new();
     const LINES: usize = 100_000;
     let sub = store.sub(1, &["a", "--count", &LINES.to_string()]);
+    sub.signal(Signal::SIGSTOP);
     let input: String = (0..LINES).map(|i| format!("line {i}\n")).collect();
-    let reader = std::thread::spawn(move || sub.end());
-    let ended = store.run_on(["pub", "--lines", "a"], input.as_bytes());
-    assert_eq!(ended.code(), Some(0), "{ended:?}");
-    assert_eq!(ended.words, "published 100000 messages\n");
-    let expected: String = (0..LINES).map(|i| format!("a line {i}\n")).collect();
-    assert!(reader.join().unwrap().text() == expected);
+    let ended = thread::scope(|scope| {
+        let publisher = scope.spawn(|| store.run_on(["pub", "--lines", "a"], input.as_bytes()));
+        // Nobody reads until the queue is full.
+        while store.channels()[0]["unread_messages"] != 16_384 {}
+        sub.signal(Signal::SIGCONT);
+        let sub = sub.end();
+        let expected: String = (0..LINES).map(|i| format!("a line {i}\n")).collect();
+        assert!(sub.text() == expected);
+        publisher.join().unwrap()
+    });
+    assert_eq!((ended.code(), ended.words.as_str()), (Some(0), "published 100000 messages\n"));
 }
 
 #[test]

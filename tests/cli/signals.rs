@@ -11,11 +11,13 @@ fn signals_end_it_with_everything_printed_and_nothing_left_behind() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let store = Store::new();
         let sub = store.sub(2, &["a.+", "b"]);
-        // What was published before the signal is printed, though nobody waited for it to arrive.
+        // What was published before the signal is printed, though none of it was received when the signal came.
+        sub.signal(Signal::SIGSTOP);
         let input: String = (0..5000).map(|i| format!("{i}\n")).collect();
         store.run_on(["pub", "--lines", "a.b"], input.as_bytes());
         store.ok(["pub", "b", "last"]);
         sub.signal(signal);
+        sub.signal(Signal::SIGCONT);
         let ended = sub.end();
         assert_eq!(ended.signal(), Some(signal), "{:?}", ended.status);
         let lines = ended.lines();
