@@ -5,7 +5,7 @@
 use std::ffi::CString;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
@@ -194,6 +194,12 @@ impl Channel {
         self.here()?;
         self.inbox.use_fd()?;
         Ok(self.interrupt.fifo.raw())
+    }
+
+    /// The [descriptor](Channel::fd), lent: for callers that poll without unsafe code.
+    pub fn as_fd(&mut self) -> Result<BorrowedFd<'_>> {
+        self.fd()?;
+        self.interrupt.fifo.get().map_err(|e| Error::os(format_args!("using the descriptor of '{}'", self.topic), e))
     }
 
     /// Takes back what a runtime that can only wait by reading (Node) has read from the [descriptor](Channel::fd). To be

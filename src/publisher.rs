@@ -382,6 +382,11 @@ impl Sending<'_> {
                     tally.refused(Some(&outbox), error);
                     return Outcome::Settled;
                 }
+                Delivery::FileSpent => {
+                    // Earlier receivers were faster than this publish: the others get the same message in a new file.
+                    self.file = None;
+                    outbox.reserve_anyway(bytes);
+                }
                 Delivery::IdTaken => {
                     // The channels that have the file keep its id: the others get a file with a new one.
                     if let Err(error) = self.renumber() {
