@@ -9,5 +9,6 @@ mod journal;
 mod payload;
 mod points;
 mod process;
+mod storm;
 mod verdict;
 mod worker;

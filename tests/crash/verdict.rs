@@ -27,7 +27,9 @@ struct Session {
     drained: u64,
     dropped: u64,
     rejected: u64,
+    /// Drops that the receiver was told of, in all and until then.
     told: u64,
+    told_until_drained: u64,
     /// The numbers received of each publisher, in the order of receipt.
     got: HashMap<u64, Vec<u64>>,
 }
@@ -84,6 +86,7 @@ pub fn check(run: &Path, foreign: u64) -> Result<Summary, String> {
                 Event::Drained { session, dropped, rejected, malformed } => {
                     let session_ = sessions.get_mut(&session).unwrap();
                     (session_.drained, session_.dropped, session_.rejected) = (time, dropped, rejected);
+                    session_.told_until_drained = session_.told;
                     if malformed > 0 {
                         let _ = writeln!(wrong, "MALFORMED: session {session} counted {malformed}");
                     }
@@ -116,7 +119,10 @@ fn check_session(
     for (&publisher, got) in &session.got {
         summary.received += got.len() as u64;
         if let Some(pair) = got.windows(2).find(|pair| pair[0] >= pair[1]) {
-            let _ = writeln!(wrong, "ORDER: session {number} got {pair:?} of publisher {publisher}");
+            // A formix publisher's message whose id did not fit is found later.
+            if publisher < foreign || pair[0] == pair[1] {
+                let _ = writeln!(wrong, "ORDER: session {number} got {pair:?} of publisher {publisher}");
+            }
         }
         let known = publishes.get(&publisher).map_or(&[][..], Vec::as_slice);
         for &seq in got {
@@ -160,9 +166,10 @@ fn check_session(
     if refused > session.rejected {
         let _ = writeln!(wrong, "LOST: session {number} misses {refused} refused ones, counted {}", session.rejected);
     }
-    // What the receiver was told: a message was dropped after the last that it got, or being dropped while it got one.
-    if session.told > session.dropped + 64 {
-        let _ = writeln!(wrong, "TOLD: session {number} of {} drops, counted {}", session.told, session.dropped);
+    // It may have been told of a drop that did not come about: one for each publisher at work.
+    let told = session.told_until_drained;
+    if told > session.dropped + 16 {
+        let _ = writeln!(wrong, "TOLD: session {number} of {told} drops, counted {}", session.dropped);
     }
 }
 
@@ -181,6 +188,9 @@ pub fn rubbish(run: &Path) -> Vec<String> {
     walk(run, &mut found);
     let name = |path: &std::path::PathBuf| path.strip_prefix(run).unwrap().to_str().unwrap().to_string();
     let belongs = ["store", "store/tmp", "store/.pubsub", "store/.pubsub/store", "go", "stop", "end"];
-    let of_the_test = |name: &String| name.ends_with(".journal") || name.ends_with(".err");
+    let of_the_test = |name: &String| {
+        // An empty directory beside the store, of one who was killed in making the store.
+        name.ends_with(".journal") || name.ends_with(".err") || name.starts_with(".pubsub.")
+    };
     found.iter().map(name).filter(|name| !belongs.contains(&name.as_str()) && !of_the_test(name)).collect()
 }
