@@ -10,5 +10,6 @@ mod payload;
 mod points;
 mod process;
 mod storm;
+mod survivors;
 mod verdict;
 mod worker;
