@@ -112,9 +112,10 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool, report: impl Fn() -> S
     }
 }
 
-/// A directory for one run, in memory; `$CRASH_KEEP` keeps it for a look.
+/// A directory for one run, in memory or in `$CRASH_DIRECTORY`; `$CRASH_KEEP` keeps it for a look.
 pub fn run_directory() -> tempfile::TempDir {
-    let mut run = tempfile::Builder::new().prefix("t-crash-").tempdir_in("/dev/shm").unwrap();
+    let parent = std::env::var_os("CRASH_DIRECTORY").unwrap_or_else(|| "/dev/shm".into());
+    let mut run = tempfile::Builder::new().prefix("t-crash-").tempdir_in(parent).unwrap();
     run.disable_cleanup(std::env::var_os("CRASH_KEEP").is_some());
     run
 }
