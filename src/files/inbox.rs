@@ -314,11 +314,15 @@ impl Inbox {
             }
         }
         chaos::point("list.drained");
-        let found = message_ids(&self.base, &self.directory).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => self.deleted(),
-            _ => self.error("listing channel", e),
-        })?;
-        let mut found: HashSet<u64> = found.into_iter().filter(|id| !self.stuck.contains(id)).collect();
+        let mut found = self.listed()?;
+        // A listing takes a while, and of two files that a publisher links meanwhile it may show the second only (ext4 does).
+        // Whoever made the newest that it shows had linked all its earlier ones before a second listing begins, and so had
+        // any other publisher of what is older than that one.
+        let indexed: HashSet<u64> = self.pending.iter().copied().collect();
+        let newest = found.iter().filter(|id| is_native(**id) && !indexed.contains(id)).max().copied();
+        if let Some(newest) = newest.filter(|_| !chaos::planted("listed once")) {
+            found.extend(self.listed()?.into_iter().filter(|&id| is_native(id) && id < newest));
+        }
         let mut ordered = Vec::with_capacity(found.len());
         // The FIFO's order, for formix ids do not rise.
         let mut latest = 0;
@@ -337,6 +341,14 @@ impl Inbox {
         ordered.sort_by_key(|&(age, _)| age);
         self.pending = ordered.into_iter().map(|(_, id)| id).collect();
         Ok(())
+    }
+
+    fn listed(&self) -> Result<HashSet<u64>> {
+        let found = message_ids(&self.base, &self.directory).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => self.deleted(),
+            _ => self.error("listing channel", e),
+        })?;
+        Ok(found.into_iter().filter(|id| !self.stuck.contains(id)).collect())
     }
 
     /// When a formix message was sent, on the scale of our ids; its id alone is random within 65 milliseconds.
