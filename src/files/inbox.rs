@@ -58,8 +58,8 @@ pub(crate) struct Inbox {
     list_due: bool,
     /// An id had no file: once the FIFO is empty, the directory is listed.
     unknown_seen: bool,
-    /// The queue's figure when the queue was found empty, and since when.
-    suspect: Option<(i64, Instant)>,
+    /// The queue's figures (messages, bytes) when the queue was found empty, and since when.
+    suspect: Option<((i64, i64), Instant)>,
     /// Drops that the receiver has been told of.
     drops_told: u64,
     aside: u32,
@@ -200,10 +200,10 @@ impl Inbox {
                 if !self.pending.is_empty() {
                     continue;
                 }
-                if let Some((messages, since)) = suspect {
+                if let Some((queued, since)) = suspect {
                     if since.elapsed() >= SETTLE && !chaos::planted("figures never healed") {
                         chaos::point("heal.begin");
-                        self.control.heal_queued(messages);
+                        self.control.heal_queued(queued);
                     } else {
                         self.suspect = suspect;
                     }
@@ -367,11 +367,11 @@ impl Inbox {
 
     /// Whether the queue's figure has stood apart from 0 for long enough while the queue is empty.
     fn figure_is_stale(&mut self) -> bool {
-        let messages = self.control.queued_messages();
+        let queued = self.control.queued();
         match self.suspect {
-            _ if messages == 0 => self.suspect = None,
-            Some((before, since)) if before == messages => return since.elapsed() >= SETTLE,
-            _ => self.suspect = Some((messages, Instant::now())),
+            _ if queued == (0, 0) => self.suspect = None,
+            Some((before, since)) if before == queued => return since.elapsed() >= SETTLE,
+            _ => self.suspect = Some((queued, Instant::now())),
         }
         false
     }
