@@ -358,6 +358,10 @@ impl Sending<'_> {
         let base = self.store.base();
         let bytes = self.bytes();
         if !outbox.reserve(base, bytes) {
+            if outbox.is_abandoned() {
+                target.close();
+                return Outcome::Settled;
+            }
             return Outcome::Full(outbox);
         }
         // Two ids cannot both be taken unless something else makes files here.
