@@ -169,8 +169,12 @@ impl Inbox {
         }
         loop {
             if self.list_due {
+                if let Err(error) = self.list() {
+                    // Out of descriptors, it may be: what has no id in the FIFO is found by the next call.
+                    self.keep_readable()?;
+                    return Err(error);
+                }
                 self.list_due = false;
-                self.list()?;
             }
             while let Some(id) = self.pending.pop_front() {
                 match self.take(id) {
@@ -194,9 +198,9 @@ impl Inbox {
             // The FIFO is empty: an incomplete entry at its end was none.
             self.partial.clear();
             if self.unknown_seen || self.figure_is_stale() {
-                self.unknown_seen = false;
                 let suspect = self.suspect.take();
                 self.list()?;
+                self.unknown_seen = false;
                 if !self.pending.is_empty() {
                     continue;
                 }
