@@ -276,6 +276,11 @@ impl Inbox {
         let n = fifo::read(fifo, &mut entries).map_err(|e| self.error("reading the queue of channel", e))?;
         chaos::point("fetch.read");
         self.take_entries(&entries[..n]);
+        // It may have become full between the look and the read.
+        if n == REFILL {
+            let left = fifo::waiting(fifo).map_err(|e| self.error("reading the queue of channel", e))?;
+            self.list_due |= self.looks_full(n + left);
+        }
         Ok(n > 0)
     }
 
