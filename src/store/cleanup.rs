@@ -33,6 +33,8 @@ use crate::sys::process;
 const SMALL: u64 = 64;
 /// Channels that an open checks in a small store; in a large one as many more as it has sixty-fourths.
 const STEP: u64 = 4;
+/// How often deleting a directory begins anew when something came into it meanwhile.
+const DELETE_ATTEMPTS: usize = 8;
 
 /// Removes what dead processes left in the store (`None`: the default one); answers how many channels.
 ///
@@ -163,23 +165,35 @@ fn delete(base: &Directory, directory: EntryPath) {
     let mut directories = vec![directory];
     while let Some(directory) = directories.pop() {
         let path = directory.as_c_str();
-        let mut entries = Vec::new();
-        let _ = base.list(path, |entry| {
-            entries.push((entry.name.to_vec(), entry.kind));
-            true
-        });
-        for (name, kind) in entries {
-            // Three names: too deep for EntryPath, and short enough for any system.
-            let Ok(below) = std::ffi::CString::new([path.to_bytes(), b"/", &name].concat()) else { continue };
-            if kind == Kind::Directory {
-                directories.extend(move_to_dead(base, &below).ok());
-            } else {
-                let _ = base.unlink(&below);
-                chaos::point("close.unlinked");
+        // A publisher that had found the directory before it was renamed may put one more message into it.
+        for _ in 0..DELETE_ATTEMPTS {
+            empty(base, path, &mut directories);
+            chaos::point("close.emptied");
+            match base.remove_directory(path) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                _ => break,
             }
         }
-        chaos::point("close.emptied");
-        let _ = base.remove_directory(path);
+    }
+}
+
+fn empty(base: &Directory, path: &CStr, directories: &mut Vec<EntryPath>) {
+    let mut entries = Vec::new();
+    // What cannot be listed cannot be removed either.
+    let _ = base.list(path, |entry| {
+        entries.push((entry.name.to_vec(), entry.kind));
+        true
+    });
+    for (name, kind) in entries {
+        // Three names: too deep for EntryPath, and short enough for any system.
+        let Ok(below) = std::ffi::CString::new([path.to_bytes(), b"/", &name].concat()) else { continue };
+        if kind == Kind::Directory {
+            directories.extend(move_to_dead(base, &below).ok());
+        } else {
+            // What is gone, another cleaner removed.
+            let _ = base.unlink(&below);
+            chaos::point("close.unlinked");
+        }
     }
 }
 
