@@ -135,3 +135,20 @@ fn eight_processes_at_full_speed_lose_nothing_and_give_out_no_id_twice() {
     let summary = verdict::check(run, u64::MAX).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert_eq!((summary.received, summary.refused), (8 * 1500, 0));
 }
+
+/// A publisher that had found a channel's directory before it was renamed links its message after that.
+#[test]
+fn a_channel_is_removed_though_a_message_comes_in_late() {
+    let directory = run_directory();
+    let run = directory.path();
+    let mut receiver = Process::start(run, 1, "receive pattern=0 hold=1 leave=1", "stop:close.emptied:1");
+    until("open", || channels(run) == 1, String::new);
+    std::fs::write(run.join("go"), "").unwrap();
+    std::fs::write(run.join("end"), "").unwrap();
+    until("stopped", || receiver.state() == 'T', || receiver.report());
+    let dead = std::fs::read_dir(run.join("store/tmp")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(dead.join("72057594037927937"), "late").unwrap();
+    receiver.signal(libc::SIGCONT);
+    receiver.succeed();
+    assert_eq!(verdict::rubbish(run), Vec::<String>::new());
+}
