@@ -252,7 +252,7 @@ impl Inbox {
     /// Whether so many bytes at once mean that ids may not have fitted into the FIFO. A page that has been read in part
     /// takes nothing more, so a FIFO can be full with up to a page less than its capacity.
     fn looks_full(&self, bytes: usize) -> bool {
-        bytes + 4096 > self.fifo_capacity
+        bytes + 4096 > self.fifo_capacity && !chaos::planted("overflow unnoticed")
     }
 
     /// Takes ids from the FIFO; false when there are none.
@@ -423,8 +423,8 @@ impl Inbox {
         drop(file);
         chaos::point("fetch.parsed");
         // Who removes the file has the message.
-        if chaos::planted("fetched and left") {
-            self.list_due = true;
+        if chaos::planted("delivered twice") && self.stuck.insert(id) {
+            self.pending.push_back(id);
         } else if let Err(error) = self.base.unlink(path) {
             if error.raw_os_error() == Some(libc::ENOENT) {
                 return Ok(Take::Skipped);

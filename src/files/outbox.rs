@@ -170,7 +170,7 @@ impl Outbox {
         if let Err(error) = file.link(base, path.as_c_str()) {
             return match error.raw_os_error() {
                 Some(libc::EEXIST) => Delivery::IdTaken,
-                Some(libc::ENOENT) if file.is_spent() => Delivery::FileSpent,
+                Some(libc::ENOENT) if file.is_spent() && !chaos::planted("a spent file counts as gone") => Delivery::FileSpent,
                 Some(libc::ENOENT | libc::ENOTDIR) => Delivery::Gone,
                 _ => Delivery::Failed(self.error("linking a message into channel", error)),
             };
@@ -203,7 +203,7 @@ impl Outbox {
             Err(_) => {}
         }
         let Some(control) = &self.control else { return Ok(false) };
-        if chaos::planted("no overflow mark") {
+        if chaos::planted("overflow unnoticed") {
             return Ok(true);
         }
         control.set_overflow();
@@ -221,7 +221,7 @@ impl Outbox {
     /// Removes a message that was linked. One that is gone went with its channel.
     fn take_back(&self, base: &Directory, path: &EntryPath, outcome: Delivery) -> Delivery {
         chaos::point("publish.refused");
-        if !chaos::planted("no take back") {
+        if !chaos::planted("not taken back") {
             let _ = base.unlink(path.as_c_str());
         }
         outcome

@@ -85,8 +85,8 @@ impl StorePage {
     pub(crate) fn next_id(&self, wall_us: u64) -> u64 {
         let floor = id::floor(wall_us);
         let ceiling = id::floor(wall_us.saturating_add(FAR_AHEAD_US));
-        if chaos::planted("ids from the clock alone") {
-            return floor;
+        if chaos::planted("ids from a coarse clock") {
+            return id::floor(wall_us / 32 * 32);
         }
         let next = |last: u64| if last >= floor && last < ceiling { last + 1 } else { floor };
         let word = self.map.word(W_LAST_ID);

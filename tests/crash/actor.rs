@@ -103,8 +103,9 @@ impl Receiver {
     fn note_drained(&mut self, before: u64) {
         self.noted = before;
         let stats = self.channel.stats().unwrap();
-        let (dropped, rejected, malformed) = (stats.dropped, stats.rejected, stats.malformed);
-        self.journal.note(before, Event::Drained { session: self.session, dropped, rejected, malformed });
+        assert_eq!(stats.malformed, 0, "MALFORMED");
+        let (dropped, rejected) = (stats.dropped, stats.rejected);
+        self.journal.note(before, Event::Drained { session: self.session, dropped, rejected });
     }
 
     /// Takes what is there; whether it came to an end within `limit` messages.

@@ -15,7 +15,7 @@ pub enum Event {
     Opened { session: u64, pattern: u64, drop_oldest: u64 },
     Got { session: u64, publisher: u64, seq: u64, id: u64, dropped_before: u64 },
     /// A fetch that was called at this time found nothing; the counters as they were after it.
-    Drained { session: u64, dropped: u64, rejected: u64, malformed: u64 },
+    Drained { session: u64, dropped: u64, rejected: u64 },
     Closed { session: u64 },
 }
 
@@ -46,9 +46,7 @@ impl Journal {
             Event::Got { session, publisher, seq, id, dropped_before } => {
                 [4, time, session, publisher, seq, id, dropped_before, 0]
             }
-            Event::Drained { session, dropped, rejected, malformed } => {
-                [5, time, session, dropped, rejected, malformed, 0, 0]
-            }
+            Event::Drained { session, dropped, rejected } => [5, time, session, dropped, rejected, 0, 0, 0],
             Event::Closed { session } => [6, time, session, 0, 0, 0, 0, 0],
         };
         let mut bytes = [0; WORDS * 8];
@@ -70,7 +68,7 @@ pub fn read(path: &Path) -> Vec<(u64, Event)> {
             2 => Event::Answered { seq: w(2), taken: w(3), rejected: w(4) },
             3 => Event::Opened { session: w(2), pattern: w(3), drop_oldest: w(4) },
             4 => Event::Got { session: w(2), publisher: w(3), seq: w(4), id: w(5), dropped_before: w(6) },
-            5 => Event::Drained { session: w(2), dropped: w(3), rejected: w(4), malformed: w(5) },
+            5 => Event::Drained { session: w(2), dropped: w(3), rejected: w(4) },
             6 => Event::Closed { session: w(2) },
             kind => panic!("{}: a record of kind {kind}", path.display()),
         };

@@ -7,6 +7,7 @@
 mod actor;
 mod journal;
 mod payload;
+mod planted;
 mod points;
 mod process;
 mod storm;

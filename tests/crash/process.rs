@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::journal;
 
 /// No process of a test needs this long for anything, on however busy a machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 pub struct Process {
     child: Child,

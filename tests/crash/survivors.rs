@@ -1,7 +1,7 @@
 //! What those who live on see of one that died or stands still.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pubsub::{Channel, ChannelOptions, ErrorKind, FullPolicy, Publisher, PublisherOptions};
 
@@ -75,9 +75,10 @@ fn a_receiver_that_waits_heals_what_a_killed_publisher_left() {
         let mut sender = Sender::new(run, 3, Duration::ZERO);
         assert!(!sender.send(0, 10), "{point}: full, as far as its figures tell");
         assert_eq!(receiver.take(Some(Duration::from_secs(if found { 20 } else { 0 }))), found, "{point}");
-        let begin = Instant::now();
+        let mut tries = 0;
         while !sender.send(0, 10) {
-            assert!(begin.elapsed() < Duration::from_secs(20), "{point}: WEDGED");
+            tries += 1;
+            assert!(tries < 400, "{point}: WEDGED");
             receiver.take(Some(Duration::from_millis(5)));
         }
     }
@@ -151,4 +152,41 @@ fn a_channel_is_removed_though_a_message_comes_in_late() {
     receiver.signal(libc::SIGCONT);
     receiver.succeed();
     assert_eq!(verdict::rubbish(run), Vec::<String>::new());
+}
+
+/// Publishers at full speed while a channel is opened and closed again and again: no cleanup is needed after it.
+#[test]
+fn a_channel_is_closed_under_publishers() {
+    let directory = run_directory();
+    let run = directory.path();
+    let chaos = |n| format!("pause:publish.reserved:p0.02:{n}");
+    let publishers: Vec<Process> =
+        (2..5).map(|n| Process::start(run, n, "publish topics=0 small=1", &chaos(n))).collect();
+    for session in 0..150 {
+        let mut receiver = Receiver::open(run, 1, session, Terms { pattern: 0, drop_oldest: false, capacity: 0 });
+        until("receiving", || receiver.take(Some(Duration::from_millis(5))), String::new);
+        receiver.close();
+    }
+    std::fs::write(run.join("stop"), "").unwrap();
+    for mut publisher in publishers {
+        publisher.succeed();
+    }
+    let rubbish = verdict::rubbish(run);
+    assert!(rubbish.is_empty(), "LEFT: {rubbish:?}");
+    verdict::check(run, u64::MAX).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+/// The receiver dies between two messages of one publisher, which finds out when it rings: nothing of the second stays.
+#[test]
+fn a_message_for_a_dead_receiver_is_taken_back() {
+    let directory = run_directory();
+    let run = directory.path();
+    let receiver = Process::start(run, 1, "receive pattern=0 hold=1", "");
+    until("open", || channels(run) == 1, String::new);
+    let publisher = publisher(run, 0);
+    assert_eq!(publisher.publish(b"first", None).unwrap(), 1);
+    kill(receiver);
+    assert_eq!(publisher.publish(b"second", None).unwrap(), 0);
+    let dead = pubsub::list_channels(Some(&run.join("store"))).unwrap();
+    assert_eq!(dead[0].unread_messages, 1, "STAYS: what was not delivered");
 }
