@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# demo.sh [OPTION of examples/demo/run.py]...: sets up, builds and runs the demo.
+source "$(dirname "$0")/lib.sh"
+
+scripts/setup.sh demo
+say "building the library, the command and the demo's programs"
+use_stage
+cargo build --release --quiet --example demo_subscriber
+mkdir -p build/demo
+compile examples/demo/feed.c build/demo/feed
+compile examples/demo/subscriber.c build/demo/subscriber
+cp "$(target_dir)/release/examples/demo_subscriber" build/demo/subscriber-rust
+
+exec "$VENV/bin/python" examples/demo/run.py --programs build/demo --library "$LIBPUBSUB" "$@"
