@@ -9,6 +9,13 @@ mod store;
 mod sys;
 mod topic;
 
+/// What the fuzz targets call; built for them only.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::message::fuzzing::{headers, message};
+}
+
 pub use channel::{Channel, ChannelOptions, ChannelStats, FullPolicy, Interrupter, PackError, Transport};
 pub use error::{Error, ErrorKind, Result};
 pub use message::{HeaderValue, Headers, Message, MessageKind};

@@ -1,10 +1,41 @@
 //! Messages: ids, headers, the version-1 format. Pure.
+//!
+//! A message is one heap block of 64-bit words:
+//!
+//! | words | what |
+//! |---|---|
+//! | 0..12 | the C ABI's `ps_message`: id, timestamp, topic, data, headers (pointer and length each), kind and flags, ... |
+//! | 12 | private: the number of words in the block ([`BLOCK_WORDS_INDEX`]) |
+//! | 13.. | the topic, NUL, the headers' text, NUL, zeros up to a multiple of 8 bytes |
+//! | behind | the data, zeros up to a multiple of 8 bytes |
+//!
+//! The pointers are absolute addresses into the same block, so it can change its owner but not its place. Rust code
+//! never follows them: it finds the parts by their lengths.
 
 #![forbid(unsafe_code)]
 
-use crate::error::Result;
+use std::fmt;
 
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::bytes;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod headers;
+pub(crate) mod id;
+mod json;
+mod python_float;
 pub(crate) mod v1;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod properties;
+
+pub use headers::{HeaderValue, Headers};
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("pubsub needs a 64-bit system: a message begins with the C struct ps_message in 64-bit words");
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +48,31 @@ pub enum MessageKind {
     TopicDeleted = 1,
 }
 
+// The words of `ps_message`.
+const ID: usize = 0;
+const TIMESTAMP_US: usize = 1;
+const TOPIC: usize = 2;
+const TOPIC_LEN: usize = 3;
+const DATA: usize = 4;
+const DATA_LEN: usize = 5;
+const HEADERS: usize = 6;
+const HEADERS_LEN: usize = 7;
+const KIND: usize = 8; // u32 kind, u32 flags
+const DROPPED_BEFORE: usize = 9;
+const EPOCH: usize = 10;
+const OFFSET: usize = 11;
+
+/// The word behind `ps_message` that holds the number of words in the whole block: with it, the block can be freed
+/// from a bare pointer to it. To C it does not exist, so it may move when `ps_message` grows.
+pub(crate) const BLOCK_WORDS_INDEX: usize = 12;
+
+const FIXED_WORDS: usize = BLOCK_WORDS_INDEX + 1;
+const FIXED_BYTES: usize = FIXED_WORDS * 8;
+
 /// A received message. One heap block, laid out as the C ABI's `ps_message` with topic, headers and data behind it, so
 /// that handing it to C costs nothing.
+///
+/// It stays valid whatever happens to the channel that it came from, and can be sent to and shared with other threads.
 pub struct Message {
     block: Box<[u64]>,
 }
@@ -34,30 +88,95 @@ pub(crate) struct MessageHead {
     pub offset: u64,
 }
 
+/// The words that `topic` and `headers` take, each with its NUL. Saturates; such a sum is never had from the allocator.
+fn text_words(topic_len: usize, headers_len: usize) -> usize {
+    topic_len.saturating_add(headers_len).saturating_add(2).div_ceil(8)
+}
+
 impl Message {
-    /// A message with room for `data_len` bytes of data (zeros; fill with [`data_mut`](Message::data_mut)).
+    /// A message with room for `data_len` bytes of data (zeros; fill with [`data_mut`](Message::data_mut)). Headers
+    /// without text are `{}`; whether they are JSON is for the caller to know.
     /// Memory that cannot be had is an error (`TooLarge`), never an abort.
     pub(crate) fn new(head: MessageHead, topic: &str, headers_json: &str, data_len: usize) -> Result<Message> {
-        let _ = (head, topic, headers_json, data_len);
-        todo!()
+        let headers_json = if headers_json.is_empty() { "{}" } else { headers_json };
+        let data_word = FIXED_WORDS.saturating_add(text_words(topic.len(), headers_json.len()));
+        let words = data_word.saturating_add(data_len.div_ceil(8));
+        let mut block: Vec<u64> = Vec::new();
+        if block.try_reserve_exact(words).is_err() {
+            return Err(no_memory(topic, headers_json.len(), data_len));
+        }
+
+        let mut fixed = [0; FIXED_WORDS];
+        fixed[ID] = head.id;
+        fixed[TIMESTAMP_US] = head.timestamp_us as u64;
+        fixed[TOPIC_LEN] = topic.len() as u64;
+        fixed[DATA_LEN] = data_len as u64;
+        fixed[HEADERS_LEN] = headers_json.len() as u64;
+        fixed[KIND] = kind_word(head.kind);
+        fixed[DROPPED_BEFORE] = head.dropped_before;
+        fixed[EPOCH] = head.epoch;
+        fixed[OFFSET] = head.offset;
+        fixed[BLOCK_WORDS_INDEX] = words as u64;
+        block.extend_from_slice(&fixed);
+        block.resize(words, 0);
+
+        let (topic_part, rest) = bytes::of_mut(&mut block)[FIXED_BYTES..].split_at_mut(topic.len());
+        topic_part.copy_from_slice(topic.as_bytes());
+        rest[1..=headers_json.len()].copy_from_slice(headers_json.as_bytes());
+        let mut message = Message { block: block.into_boxed_slice() };
+        message.set_pointers();
+        Ok(message)
+    }
+
+    /// Makes the pointers of `ps_message` point into this block.
+    fn set_pointers(&mut self) {
+        let (headers, data) = (self.headers_start(), self.data_start());
+        let base = self.block.as_mut_ptr().expose_provenance();
+        self.block[TOPIC] = (base + FIXED_BYTES) as u64;
+        self.block[HEADERS] = (base + headers) as u64;
+        self.block[DATA] = (base + data) as u64;
+    }
+
+    fn length(&self, word: usize) -> usize {
+        self.block[word] as usize
+    }
+
+    fn headers_start(&self) -> usize {
+        FIXED_BYTES + self.length(TOPIC_LEN) + 1
+    }
+
+    fn data_start(&self) -> usize {
+        (FIXED_WORDS + text_words(self.length(TOPIC_LEN), self.length(HEADERS_LEN))) * 8
+    }
+
+    fn part(&self, start: usize, len: usize) -> &[u8] {
+        &bytes::of(&self.block)[start..start + len]
+    }
+
+    /// A part that `new` took from a `&str`. Checked again, because to skip that would take `unsafe`; the C ABI
+    /// hands out pointers and never comes here.
+    fn text(&self, start: usize, len: usize) -> &str {
+        std::str::from_utf8(self.part(start, len)).unwrap_or_default()
     }
 
     pub(crate) fn data_mut(&mut self) -> &mut [u8] {
-        todo!()
+        let (start, len) = (self.data_start(), self.length(DATA_LEN));
+        &mut bytes::of_mut(&mut self.block)[start..start + len]
     }
 
     pub(crate) fn set_dropped_before(&mut self, dropped_before: u64) {
-        let _ = dropped_before;
-        todo!()
+        self.block[DROPPED_BEFORE] = dropped_before;
     }
 
-    /// The block, for the C ABI: it begins with a `ps_message`.
+    /// The block, for the C ABI: it begins with a `ps_message`. Whoever makes a raw pointer of it exposes that
+    /// pointer's provenance, since the pointers inside are addresses only.
     pub(crate) fn into_block(self) -> Box<[u64]> {
         self.block
     }
 
     /// The block that [`into_block`](Message::into_block) gave.
     pub(crate) fn from_block(block: Box<[u64]>) -> Message {
+        debug_assert_eq!(block.len() as u64, block[BLOCK_WORDS_INDEX]);
         Message { block }
     }
 
@@ -68,120 +187,236 @@ impl Message {
 
     /// Unique in the store.
     pub fn id(&self) -> u64 {
-        todo!()
+        self.block[ID]
     }
 
     /// When it was published, microseconds since the Unix epoch.
     pub fn timestamp_us(&self) -> i64 {
-        todo!()
+        self.block[TIMESTAMP_US] as i64
     }
 
-    /// The topic it was published to.
+    /// The topic it was published to. Other programs may have published to what is no valid topic here; it is any text.
     pub fn topic(&self) -> &str {
-        todo!()
+        self.text(FIXED_BYTES, self.length(TOPIC_LEN))
     }
 
-    /// The content.
+    /// The content; its address is a multiple of 8.
     pub fn data(&self) -> &[u8] {
-        todo!()
+        self.part(self.data_start(), self.length(DATA_LEN))
     }
 
     /// The headers' text as received, byte for byte; `{}` when there are none.
     pub fn headers_json(&self) -> &str {
-        todo!()
+        self.text(self.headers_start(), self.length(HEADERS_LEN))
     }
 
-    /// The headers; empty when the text is not a JSON object.
+    /// The headers; empty when the text is not a JSON object. Parsed anew by each call.
     pub fn headers(&self) -> Headers {
-        todo!()
+        Headers::parse(self.headers_json()).unwrap_or_default()
     }
 
     /// What it is.
     pub fn kind(&self) -> MessageKind {
-        todo!()
+        if self.block[KIND] == kind_word(MessageKind::TopicDeleted) {
+            MessageKind::TopicDeleted
+        } else {
+            MessageKind::Data
+        }
     }
 
     /// Messages that the channel lost (drop-oldest) just before this one.
     pub fn dropped_before(&self) -> u64 {
-        todo!()
+        self.block[DROPPED_BEFORE]
     }
 
     /// Managed topics: the history's epoch; else 0.
     pub fn epoch(&self) -> u64 {
-        todo!()
+        self.block[EPOCH]
     }
 
     /// Managed topics: the position in the history; else 0.
     pub fn offset(&self) -> u64 {
-        todo!()
+        self.block[OFFSET]
     }
 }
 
-/// The value of a header.
-#[derive(Debug, Clone, PartialEq)]
-pub enum HeaderValue {
-    /// `null`
-    Null,
-    /// `true`, `false`
-    Bool(bool),
-    /// An integer of 64 bits.
-    Int(i64),
-    /// Any other number, NaN and the infinities included.
-    Double(f64),
-    /// Text.
-    String(String),
-    /// JSON that is none of these (nested, an integer beyond 64 bits, text that UTF-8 cannot hold): its text.
-    Other(String),
+impl Clone for Message {
+    fn clone(&self) -> Message {
+        let mut message = Message { block: self.block.clone() };
+        message.set_pointers();
+        message
+    }
 }
 
-/// The headers of a message: names and values in the order in which they were set.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Headers {
-    entries: Vec<(String, HeaderValue)>,
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("id", &self.id())
+            .field("timestamp_us", &self.timestamp_us())
+            .field("topic", &self.topic())
+            .field("data_len", &self.length(DATA_LEN))
+            .finish_non_exhaustive()
+    }
 }
 
-impl Headers {
-    /// No headers.
-    pub fn new() -> Headers {
-        Headers::default()
+/// `kind` and `flags` (0), as the two u32 lie in memory.
+fn kind_word(kind: MessageKind) -> u64 {
+    let mut both = [0; 8];
+    both[..4].copy_from_slice(&(kind as u32).to_ne_bytes());
+    u64::from_ne_bytes(both)
+}
+
+#[cold]
+fn no_memory(topic: &str, headers_len: usize, data_len: usize) -> Error {
+    let shown: String = topic.chars().take(200).collect();
+    Error::new(
+        ErrorKind::TooLarge,
+        format_args!(
+            "a message on topic {shown:?} with {data_len} bytes of data and {headers_len} of headers does not fit \
+             into this process's memory"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    /// `ps_message` of the C ABI, written down once more.
+    #[repr(C)]
+    struct PsMessage {
+        id: u64,
+        timestamp_us: i64,
+        topic: *const std::ffi::c_char,
+        topic_len: usize,
+        data: *const u8,
+        data_len: usize,
+        headers_json: *const std::ffi::c_char,
+        headers_json_len: usize,
+        kind: u32,
+        flags: u32,
+        dropped_before: u64,
+        epoch: u64,
+        offset: u64,
     }
 
-    /// Parses a JSON object as Python's `json` reads it (NaN, Infinity and integers of any size included); of duplicate
-    /// names the last counts. Anything else is [`ErrorKind::InvalidHeaders`](crate::ErrorKind::InvalidHeaders).
-    pub fn parse(json: &str) -> Result<Headers> {
-        let _ = json;
-        todo!()
+    const HEAD: MessageHead = MessageHead {
+        id: u64::MAX - 1,
+        timestamp_us: -5,
+        kind: MessageKind::TopicDeleted,
+        dropped_before: 3,
+        epoch: 4,
+        offset: 5,
+    };
+
+    fn message(topic: &str, headers: &str, data: &[u8]) -> Message {
+        let mut message = Message::new(HEAD, topic, headers, data.len()).unwrap();
+        message.data_mut().copy_from_slice(data);
+        message
     }
 
-    /// Sets a header; a name that is there keeps its place.
-    pub fn set(&mut self, name: impl Into<String>, value: HeaderValue) -> &mut Headers {
-        let _ = (name.into(), value);
-        todo!()
+    #[test]
+    fn words_lie_where_c_expects_them() {
+        for (word, offset) in [
+            (ID, offset_of!(PsMessage, id)),
+            (TIMESTAMP_US, offset_of!(PsMessage, timestamp_us)),
+            (TOPIC, offset_of!(PsMessage, topic)),
+            (TOPIC_LEN, offset_of!(PsMessage, topic_len)),
+            (DATA, offset_of!(PsMessage, data)),
+            (DATA_LEN, offset_of!(PsMessage, data_len)),
+            (HEADERS, offset_of!(PsMessage, headers_json)),
+            (HEADERS_LEN, offset_of!(PsMessage, headers_json_len)),
+            (KIND, offset_of!(PsMessage, kind)),
+            (DROPPED_BEFORE, offset_of!(PsMessage, dropped_before)),
+            (EPOCH, offset_of!(PsMessage, epoch)),
+            (OFFSET, offset_of!(PsMessage, offset)),
+            (BLOCK_WORDS_INDEX, size_of::<PsMessage>()),
+        ] {
+            assert_eq!(word * 8, offset);
+        }
+        assert_eq!(offset_of!(PsMessage, flags), KIND * 8 + 4);
+        let block = message("t", "{}", b"").into_block();
+        let kind = block[KIND].to_ne_bytes();
+        assert_eq!(kind, *[1u32.to_ne_bytes(), 0u32.to_ne_bytes()].as_flattened());
     }
 
-    /// A header's value.
-    pub fn get(&self, name: &str) -> Option<&HeaderValue> {
-        let _ = name;
-        todo!()
+    /// What a C program sees: every pointer leads to its part of the block, with a NUL behind text.
+    fn assert_c_view(message: &Message, topic: &str, headers: &str, data: &[u8]) {
+        let block = message.block();
+        assert_eq!(block[BLOCK_WORDS_INDEX], block.len() as u64);
+        let base = block.as_ptr().addr() as u64;
+        let view = bytes::of(block);
+        let part = |pointer: usize, len: usize| {
+            let start = (block[pointer] - base) as usize;
+            (start, &view[start..start + block[len] as usize])
+        };
+        let (topic_at, topic_part) = part(TOPIC, TOPIC_LEN);
+        assert_eq!(topic_part, topic.as_bytes());
+        assert_eq!(view[topic_at + topic.len()], 0);
+        let (headers_at, headers_part) = part(HEADERS, HEADERS_LEN);
+        assert_eq!(headers_part, headers.as_bytes());
+        assert_eq!(view[headers_at + headers.len()], 0);
+        let (data_at, data_part) = part(DATA, DATA_LEN);
+        assert_eq!(data_part, data);
+        assert_eq!(block[DATA] % 8, 0);
+        assert!(headers_at > topic_at + topic.len() && data_at > headers_at + headers.len());
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    #[test]
+    fn a_message_keeps_what_it_is_given_at_every_alignment() {
+        for topic in ["", "a", "abcdefg", "host.x.cpu.0", "nul\0inside\n", "тест.🚀"] {
+            for headers in ["{}", "{\"a\": 1}", "[1]", "\"é\""] {
+                for len in [0usize, 1, 7, 8, 9, 64, 1000] {
+                    let data: Vec<u8> = (0..len).map(|i| (i * 7 + 1) as u8).collect();
+                    let m = message(topic, headers, &data);
+                    assert_eq!((m.topic(), m.headers_json(), m.data()), (topic, headers, &data[..]));
+                    assert_eq!((m.id(), m.timestamp_us(), m.kind()), (HEAD.id, HEAD.timestamp_us, HEAD.kind));
+                    assert_eq!((m.dropped_before(), m.epoch(), m.offset()), (3, 4, 5));
+                    assert_c_view(&m, topic, headers, &data);
+                    let copy = m.clone();
+                    drop(m);
+                    assert_c_view(&copy, topic, headers, &data);
+                    let again = Message::from_block(copy.into_block());
+                    assert_c_view(&again, topic, headers, &data);
+                }
+            }
+        }
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    #[test]
+    fn data_begins_as_zeros_and_dropped_before_can_be_set() {
+        let mut m = Message::new(HEAD, "t", "", 13).unwrap();
+        assert_eq!((m.data(), m.headers_json()), (&[0; 13][..], "{}"));
+        m.set_dropped_before(77);
+        assert_eq!(m.dropped_before(), 77);
+        assert!(m.headers().is_empty());
     }
 
-    /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
-        self.entries.iter().map(|(name, value)| (name.as_str(), value))
+    #[test]
+    fn headers_that_are_no_object_read_as_empty() {
+        for headers in ["[1, 2]", "\"abc\"", "false", "{\"a\": ", "{}x"] {
+            assert!(message("t", headers, b"").headers().is_empty(), "{headers}");
+        }
+        assert_eq!(message("t", "{\"a\": 1}", b"").headers().get("a"), Some(&HeaderValue::Int(1)));
     }
 
-    /// As JSON text, as formix-pubsub writes it.
-    pub fn to_json(&self) -> String {
-        todo!()
+    #[test]
+    fn memory_that_cannot_be_had_is_an_error() {
+        for len in [usize::MAX, usize::MAX - 7, isize::MAX as usize, 1 << 60] {
+            let error = Message::new(HEAD, "news.sports", "{}", len).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLarge);
+            let text = error.to_string();
+            assert!(text.contains("news.sports") && text.contains(&len.to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_go_between_threads_and_their_debug_text_is_short() {
+        fn shared<T: Send + Sync + 'static>(_: &T) {}
+        let m = message("a.b", "{}", &[7; 100_000]);
+        shared(&m);
+        let text = format!("{m:?}");
+        assert!(text.contains("\"a.b\"") && text.contains("100000") && text.len() < 200, "{text}");
     }
 }

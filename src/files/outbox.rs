@@ -1,0 +1,317 @@
+//! The sending end of one channel.
+
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{MessageFile, QUEUE};
+use crate::control::{self, Control, FullPolicy, Unusable};
+use crate::error::{Error, ErrorKind};
+use crate::message::id::{TOKEN, is_native};
+use crate::sys::chaos;
+use crate::sys::directory::{Directory, EntryPath, Kind};
+use crate::sys::fd::{Fd, status};
+use crate::sys::fifo;
+
+/// What became of one message for one channel.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// It is in the queue.
+    Taken,
+    /// The queue is full and rejects.
+    Full,
+    /// Nobody receives there any more.
+    Gone,
+    /// The id is in use in this channel: try again with another.
+    IdTaken,
+    /// It could not be delivered.
+    Failed(Error),
+}
+
+/// What came of dropping the oldest message.
+enum Drop {
+    One,
+    Nothing,
+    Denied,
+}
+
+/// A channel opened for sending.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    /// The channel's directory, a name in the store.
+    directory: Vec<u8>,
+    fifo: Fd,
+    /// `None`: a formix-pubsub channel.
+    control: Option<Control>,
+    /// The user whose channel it is.
+    pub owner: u32,
+    /// Drop-oldest: ids seen in the directory, oldest first, that were there at the last look.
+    oldest: Mutex<VecDeque<u64>>,
+    /// When it was last used, monotonic nanoseconds.
+    pub used: AtomicU64,
+}
+
+impl Outbox {
+    /// Opens a channel for sending. `Ok(None)`: nobody receives there (yet, or any more).
+    pub(crate) fn open(base: &Directory, directory: &[u8]) -> Result<Option<Outbox>, Error> {
+        let name = || String::from_utf8_lossy(directory);
+        let fd = base.fd().map_err(|e| Error::os("using the store", e))?;
+        let queue = EntryPath::new(directory, QUEUE);
+        let fifo = match fifo::open(fd, queue.as_c_str(), libc::O_WRONLY) {
+            Ok(fifo) => fifo,
+            Err(error) => {
+                return match error.raw_os_error() {
+                    // No reader, no queue yet, no directory any more, or a hostile entry in place of one of them.
+                    Some(libc::ENXIO | libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENODEV) => Ok(None),
+                    None if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+                    _ => Err(Error::os(format_args!("opening the queue of channel '{}'", name()), error)),
+                };
+            }
+        };
+        let owner = status(&fifo).map_err(|e| Error::os("looking at a queue", e))?.st_uid;
+        let page = EntryPath::new(directory, control::FILE);
+        let control = match base.open_at(page.as_c_str(), libc::O_RDWR, 0) {
+            Ok(file) => match Control::attach(file.as_fd()) {
+                Ok(control) => Some(control),
+                Err(unusable) => return Err(unusable_error(unusable, &name())),
+            },
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => None,
+            Err(error) => {
+                return Err(Error::os(format_args!("opening the control page of channel '{}'", name()), error));
+            }
+        };
+        Ok(Some(Outbox {
+            directory: directory.to_vec(),
+            fifo: Fd::new(fifo),
+            control,
+            owner,
+            oldest: Mutex::default(),
+            used: AtomicU64::new(0),
+        }))
+    }
+
+    /// Takes room for a message of this many bytes in its file; false when the queue is full and rejects. What is
+    /// reserved is either [delivered](Outbox::deliver) or [released](Outbox::release).
+    pub(crate) fn reserve(&self, base: &Directory, bytes: u64) -> bool {
+        let Some(control) = &self.control else { return true };
+        if control.try_reserve(bytes) {
+            return true;
+        }
+        match control.terms().policy {
+            FullPolicy::Reject => {
+                self.ask_for_healing();
+                false
+            }
+            FullPolicy::DropOldest => {
+                while !control.try_reserve(bytes) {
+                    match self.drop_one(base, control) {
+                        Drop::One => {}
+                        Drop::Denied => return false,
+                        Drop::Nothing => {
+                            // Full by its figures, empty by its directory: killed publishers left the figures too high.
+                            control.reserve(bytes);
+                            break;
+                        }
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    /// Gives back what was reserved for a message that is not delivered.
+    pub(crate) fn release(&self, bytes: u64) {
+        if let Some(control) = &self.control {
+            control.release(bytes);
+        }
+    }
+
+    /// Counts a message that was refused.
+    pub(crate) fn count_rejected(&self) {
+        if let Some(control) = &self.control {
+            control.count_rejected();
+        }
+    }
+
+    /// Puts a message into the queue, for which room is reserved. Whatever the answer but `Taken`, the room is given back.
+    pub(crate) fn deliver(&self, base: &Directory, file: &MessageFile, id: u64, bytes: u64) -> Delivery {
+        let delivery = self.try_deliver(base, file, id);
+        if !matches!(delivery, Delivery::Taken) {
+            self.release(bytes);
+        }
+        delivery
+    }
+
+    fn try_deliver(&self, base: &Directory, file: &MessageFile, id: u64) -> Delivery {
+        let path = EntryPath::of_message(&self.directory, id);
+        chaos::point("publish.reserved");
+        if let Err(error) = file.link(base, path.as_c_str()) {
+            return match error.raw_os_error() {
+                Some(libc::EEXIST) => Delivery::IdTaken,
+                Some(libc::ENOENT | libc::ENOTDIR) => Delivery::Gone,
+                _ => Delivery::Failed(self.error("linking a message into channel", error)),
+            };
+        }
+        chaos::point("publish.linked");
+        match self.ring(id) {
+            Ok(true) => {
+                chaos::point("publish.rung");
+                Delivery::Taken
+            }
+            Ok(false) => self.take_back(base, &path, Delivery::Full),
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => self.take_back(base, &path, Delivery::Gone),
+            Err(error) => {
+                let failed = Delivery::Failed(self.error("writing to the queue of channel", error));
+                self.take_back(base, &path, failed)
+            }
+        }
+    }
+
+    /// Writes the id to the FIFO; false when it must be taken back because the FIFO is full.
+    fn ring(&self, id: u64) -> io::Result<bool> {
+        let fifo = self.fifo.get()?;
+        let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        match fifo::write_entry(fifo, id) {
+            Ok(()) => return Ok(true),
+            Err(error) if !full(&error) => return Err(error),
+            Err(_) => {}
+        }
+        let Some(control) = &self.control else { return Ok(false) };
+        if chaos::planted("no overflow mark") {
+            return Ok(true);
+        }
+        control.set_overflow();
+        chaos::point("publish.overflow");
+        match fifo::write_entry(fifo, id) {
+            // Full after the mark was raised: the receiver has yet to empty it, and then sees the mark.
+            Err(error) if full(&error) => Ok(true),
+            result => result.map(|()| true),
+        }
+    }
+
+    /// Removes a message that was linked. One that is gone went with its channel.
+    fn take_back(&self, base: &Directory, path: &EntryPath, outcome: Delivery) -> Delivery {
+        if !chaos::planted("no take back") {
+            let _ = base.unlink(path.as_c_str());
+        }
+        outcome
+    }
+
+    /// Whether its receiver is gone.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.fifo.get().is_ok_and(fifo::is_abandoned)
+    }
+
+    /// A full queue with an empty FIFO may be one that a killed publisher left so: the receiver, once awake, heals it.
+    fn ask_for_healing(&self) {
+        if let Ok(fifo) = self.fifo.get() {
+            if fifo::waiting(fifo).is_ok_and(|bytes| bytes == 0) {
+                // Full or abandoned: nothing to do about it here.
+                let _ = fifo::write_entry(fifo, TOKEN);
+            }
+        }
+    }
+
+    /// Removes the oldest message to make room.
+    fn drop_one(&self, base: &Directory, control: &Control) -> Drop {
+        while let Some(id) = self.next_oldest(base) {
+            let path = EntryPath::of_message(&self.directory, id);
+            let Ok(stat) = base.status(path.as_c_str()) else { continue };
+            control.announce_drop();
+            chaos::point("drop.announced");
+            if let Err(error) = base.unlink(path.as_c_str()) {
+                control.withdraw_drop();
+                match error.raw_os_error() {
+                    // The receiver took it, or another publisher dropped it.
+                    Some(libc::ENOENT) => continue,
+                    // Another user's, or a hostile directory of that name.
+                    _ => return Drop::Denied,
+                }
+            }
+            chaos::point("drop.unlinked");
+            if is_native(id) {
+                control.release(stat.st_size as u64);
+            }
+            return Drop::One;
+        }
+        Drop::Nothing
+    }
+
+    fn next_oldest(&self, base: &Directory) -> Option<u64> {
+        // A poisoned lock guards nothing but a cache.
+        let mut oldest = self.oldest.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if oldest.is_empty() {
+            let mut ids = message_ids(base, &self.directory).unwrap_or_default();
+            ids.sort_unstable_by_key(|&id| super::inbox::age_key(id));
+            // What is old now may not be the oldest much later: look again after a sixteenth of the queue.
+            let few = ids.len().div_ceil(16);
+            oldest.extend(ids.into_iter().take(few));
+        }
+        oldest.pop_front()
+    }
+
+    fn error(&self, what: &str, error: io::Error) -> Error {
+        Error::os(format_args!("{what} '{}'", String::from_utf8_lossy(&self.directory)), error)
+    }
+
+    /// When it was last used; see [`Outbox::used`].
+    pub(crate) fn touch(&self, now: u64) {
+        self.used.store(now, Relaxed);
+    }
+}
+
+/// The ids of the message files in a channel's directory, in no order.
+pub(crate) fn message_ids(base: &Directory, directory: &[u8]) -> io::Result<Vec<u64>> {
+    let mut ids = Vec::new();
+    let path = EntryPath::new(directory, b".");
+    base.list(path.as_c_str(), |entry| {
+        if entry.kind != Kind::Directory {
+            ids.extend(message_id(entry.name));
+        }
+        true
+    })?;
+    Ok(ids)
+}
+
+/// The id that a file name stands for: decimal, as a publisher writes it.
+pub(crate) fn message_id(name: &[u8]) -> Option<u64> {
+    let canonical = name == b"0" || name.first().is_some_and(|first| (b'1'..=b'9').contains(first));
+    if !canonical || !name.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+fn unusable_error(unusable: Unusable, name: &str) -> Error {
+    match unusable {
+        Unusable::Version(version) => Error::new(
+            ErrorKind::Unsupported,
+            format_args!(
+                "channel '{name}' was opened by another version of libpubsub (control page version {version}, this one \
+                 knows 1); use the same version in every program"
+            ),
+        ),
+        Unusable::Corrupt(what) => {
+            Error::new(ErrorKind::Corrupt, format_args!("channel '{name}' is corrupt: {what}; close it and open a new one"))
+        }
+        Unusable::Io(error) => Error::os(format_args!("reading the control page of channel '{name}'"), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::message_id;
+
+    #[test]
+    fn only_canonical_decimal_names_are_messages() {
+        assert_eq!(message_id(b"0"), Some(0));
+        assert_eq!(message_id(b"18446744073709551615"), Some(u64::MAX));
+        for name in [&b""[..], b"01", b"+1", b"1a", b"18446744073709551616", b"queue", b"-1", b"malformed-1"] {
+            assert_eq!(message_id(name), None);
+        }
+    }
+}

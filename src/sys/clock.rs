@@ -1,0 +1,51 @@
+//! Clocks.
+
+use std::time::{Duration, Instant};
+
+fn read(clock: libc::clockid_t) -> libc::timespec {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid timespec to write to; the clocks used here exist on every system that we build for.
+    unsafe { libc::clock_gettime(clock, &mut now) };
+    now
+}
+
+/// Wall-clock microseconds since the Unix epoch.
+pub(crate) fn wall_us() -> u64 {
+    let now = read(libc::CLOCK_REALTIME);
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+}
+
+/// Nanoseconds of the monotonic clock, never 0.
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = read(libc::CLOCK_MONOTONIC);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64 + 1
+}
+
+/// The wall clock as file systems stamp it (seconds, nanoseconds): never ahead of a time stamp made later.
+pub(crate) fn file_clock() -> (i64, i64) {
+    #[cfg(target_os = "linux")]
+    let now = read(libc::CLOCK_REALTIME_COARSE);
+    #[cfg(not(target_os = "linux"))]
+    let now = read(libc::CLOCK_REALTIME);
+    (now.tv_sec as i64, now.tv_nsec as i64)
+}
+
+/// When a wait ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// After this long; `None`, and what no clock can express: never.
+    pub(crate) fn after(timeout: Option<Duration>) -> Deadline {
+        Deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+
+    /// What is left; `None`: no end.
+    pub(crate) fn remaining(&self) -> Option<Duration> {
+        self.0.map(|end| end.saturating_duration_since(Instant::now()))
+    }
+
+    pub(crate) fn passed(&self) -> bool {
+        self.remaining() == Some(Duration::ZERO)
+    }
+}

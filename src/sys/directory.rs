@@ -1,0 +1,359 @@
+//! The store's directory and what lies below it, by path relative to one open directory.
+//!
+//! Paths are resolved anew in each call: what has been renamed away is not found any more, which is what keeps a
+//! publisher from putting files into a channel that is being removed.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::fd::{Fd, status};
+
+/// A path of at most two names below the store's directory, NUL-terminated, on the stack.
+pub(crate) struct EntryPath {
+    bytes: [u8; EntryPath::ROOM],
+}
+
+impl EntryPath {
+    /// A name of 255 bytes, a slash, a name of 255 bytes, a NUL.
+    const ROOM: usize = 512;
+
+    /// `directory/name`. Names that do not fit (none that a file system gives) lead to a path that does not exist.
+    pub(crate) fn new(directory: &[u8], name: &[u8]) -> EntryPath {
+        let mut bytes = [0; EntryPath::ROOM];
+        if directory.len() + name.len() + 2 <= EntryPath::ROOM {
+            bytes[..directory.len()].copy_from_slice(directory);
+            bytes[directory.len()] = b'/';
+            bytes[directory.len() + 1..][..name.len()].copy_from_slice(name);
+        }
+        EntryPath { bytes }
+    }
+
+    /// `directory/id`, the id in decimal.
+    pub(crate) fn of_message(directory: &[u8], id: u64) -> EntryPath {
+        let mut digits = [0; 20];
+        EntryPath::new(directory, decimal(id, &mut digits))
+    }
+
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        // The last byte is never written to, so there is a NUL.
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
+}
+
+fn decimal(mut n: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+    Other,
+}
+
+/// One entry of a listing.
+pub(crate) struct Entry<'a> {
+    pub name: &'a [u8],
+    pub kind: Kind,
+}
+
+/// An open directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: Fd,
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+impl Directory {
+    pub(crate) fn open(path: &Path) -> io::Result<Directory> {
+        let path = c_path(path)?;
+        Ok(Directory { fd: Fd::new(open_at(libc::AT_FDCWD, &path, libc::O_RDONLY | libc::O_DIRECTORY, 0)?) })
+    }
+
+    /// The descriptor; an error in a forked child.
+    pub(crate) fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.fd.get()
+    }
+
+    fn raw(&self) -> io::Result<libc::c_int> {
+        Ok(self.fd.get()?.as_raw_fd())
+    }
+
+    /// Opens something below. Symbolic links are not followed, terminals not adopted, FIFOs not waited for.
+    pub(crate) fn open_at(&self, path: &CStr, flags: libc::c_int, mode: u32) -> io::Result<OwnedFd> {
+        open_at(self.raw()?, path, flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY, mode)
+    }
+
+    /// Makes a directory with exactly this mode.
+    pub(crate) fn make_directory(&self, path: &CStr, mode: u32) -> io::Result<()> {
+        // SAFETY: the path is NUL-terminated. Sticky and set-group-ID bits need the chmod.
+        check(unsafe { libc::mkdirat(self.raw()?, path.as_ptr(), mode & 0o777) })?;
+        self.set_mode(path, mode)
+    }
+
+    /// Makes a FIFO with exactly this mode.
+    pub(crate) fn make_fifo(&self, path: &CStr, mode: u32) -> io::Result<()> {
+        // SAFETY: the path is NUL-terminated.
+        check(unsafe { libc::mkfifoat(self.raw()?, path.as_ptr(), mode) })?;
+        self.set_mode(path, mode)
+    }
+
+    fn set_mode(&self, path: &CStr, mode: u32) -> io::Result<()> {
+        // SAFETY: the path is NUL-terminated.
+        check(unsafe { libc::fchmodat(self.raw()?, path.as_ptr(), mode, 0) })
+    }
+
+    pub(crate) fn rename(&self, from: &CStr, to: &CStr) -> io::Result<()> {
+        let fd = self.raw()?;
+        // SAFETY: both paths are NUL-terminated.
+        check(unsafe { libc::renameat(fd, from.as_ptr(), fd, to.as_ptr()) })
+    }
+
+    pub(crate) fn unlink(&self, path: &CStr) -> io::Result<()> {
+        // SAFETY: the path is NUL-terminated.
+        check(unsafe { libc::unlinkat(self.raw()?, path.as_ptr(), 0) })
+    }
+
+    pub(crate) fn remove_directory(&self, path: &CStr) -> io::Result<()> {
+        // SAFETY: the path is NUL-terminated.
+        check(unsafe { libc::unlinkat(self.raw()?, path.as_ptr(), libc::AT_REMOVEDIR) })
+    }
+
+    /// What is at the path; symbolic links are not followed.
+    pub(crate) fn status(&self, path: &CStr) -> io::Result<libc::stat> {
+        // SAFETY: an all-zero stat is a valid value of the plain C struct.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: the path is NUL-terminated and `stat` is valid to write to.
+        check(unsafe { libc::fstatat(self.raw()?, path.as_ptr(), &mut stat, libc::AT_SYMLINK_NOFOLLOW) })?;
+        Ok(stat)
+    }
+
+    /// What this directory itself is.
+    pub(crate) fn own_status(&self) -> io::Result<libc::stat> {
+        status(self.fd()?)
+    }
+
+    /// Calls `each` with the entries of a directory below, until it answers false.
+    pub(crate) fn list(&self, path: &CStr, mut each: impl FnMut(Entry<'_>) -> bool) -> io::Result<()> {
+        use nix::dir::{Dir, Type};
+        let fd = self.open_at(path, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+        let mut dir = Dir::from_fd(fd)?;
+        for entry in dir.iter() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                Some(Type::File) => Kind::File,
+                Some(Type::Directory) => Kind::Directory,
+                Some(_) => Kind::Other,
+                // File systems without d_type: ask. `path` has at most one name, so this fits.
+                None => match self.status(EntryPath::new(path.to_bytes(), name.to_bytes()).as_c_str()) {
+                    Ok(stat) if stat.st_mode & libc::S_IFMT == libc::S_IFREG => Kind::File,
+                    Ok(stat) if stat.st_mode & libc::S_IFMT == libc::S_IFDIR => Kind::Directory,
+                    _ => Kind::Other,
+                },
+            };
+            if !each(Entry { name: name.to_bytes(), kind }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A file of no name, in the file system of the directory at `path`: it vanishes with its descriptor unless it is
+    /// linked. `None` where the system has no such files.
+    pub(crate) fn unnamed_file(&self, path: &CStr, mode: u32) -> io::Result<Option<OwnedFd>> {
+        #[cfg(target_os = "linux")]
+        {
+            let flags = libc::O_TMPFILE | libc::O_WRONLY;
+            match open_at(self.raw()?, path, flags, mode) {
+                Ok(fd) => Ok(Some(fd)),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EOPNOTSUPP) | Some(libc::EISDIR) | Some(libc::EINVAL) => Ok(None),
+                    _ => Err(error),
+                },
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (path, mode);
+            Ok(None)
+        }
+    }
+
+    /// Gives a name to an open file; `EEXIST` when the name is taken.
+    pub(crate) fn link_file(&self, file: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+        /// How this system links an open file: 0 not known yet, 1 by descriptor, 2 through /proc.
+        static WAY: AtomicU8 = AtomicU8::new(0);
+        #[cfg(target_os = "linux")]
+        {
+            let dir = self.raw()?;
+            let way = WAY.load(Ordering::Relaxed);
+            if way != 2 {
+                // SAFETY: both paths are NUL-terminated.
+                let result = check(unsafe {
+                    libc::linkat(file.as_raw_fd(), c"".as_ptr(), dir, path.as_ptr(), libc::AT_EMPTY_PATH)
+                });
+                // Kernels before 6.10 want CAP_DAC_READ_SEARCH and answer ENOENT, as for a missing directory.
+                match result {
+                    Ok(()) => {
+                        WAY.store(1, Ordering::Relaxed);
+                        return Ok(());
+                    }
+                    Err(error) if way == 1 || error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+                    Err(_) => {}
+                }
+            }
+            let mut name = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0\0";
+            let mut digits = [0; 20];
+            let digits = decimal(file.as_raw_fd() as u64, &mut digits);
+            name[14..14 + digits.len()].copy_from_slice(digits);
+            // SAFETY: both paths are NUL-terminated: descriptor numbers have at most 10 digits.
+            check(unsafe {
+                libc::linkat(libc::AT_FDCWD, name.as_ptr().cast(), dir, path.as_ptr(), libc::AT_SYMLINK_FOLLOW)
+            })?;
+            WAY.store(2, Ordering::Relaxed);
+            Ok(())
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (file, path, &WAY, Ordering::Relaxed);
+            Err(io::Error::from_raw_os_error(libc::ENOSYS))
+        }
+    }
+
+    /// Gives a second name to a file.
+    pub(crate) fn link(&self, from: &CStr, to: &CStr) -> io::Result<()> {
+        let fd = self.raw()?;
+        // SAFETY: both paths are NUL-terminated.
+        check(unsafe { libc::linkat(fd, from.as_ptr(), fd, to.as_ptr(), 0) })
+    }
+}
+
+fn open_at(dir: libc::c_int, path: &CStr, flags: libc::c_int, mode: u32) -> io::Result<OwnedFd> {
+    loop {
+        // SAFETY: the path is NUL-terminated; `mode` is only read with O_CREAT and O_TMPFILE.
+        let fd = unsafe { libc::openat(dir, path.as_ptr(), flags | libc::O_CLOEXEC, mode as libc::c_uint) };
+        if fd >= 0 {
+            // SAFETY: just opened, owned by nobody else.
+            return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Makes a directory below `base` with the mode of `base` itself, unless it is there.
+pub(crate) fn ensure(base: &Directory, path: &CStr) -> io::Result<()> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+    match base.open_at(path, flags, 0) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+        Err(error) => return Err(error),
+    }
+    match base.make_directory(path, base.own_status()?.st_mode & 0o7777) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Sets the mode of an open file, whatever the umask was when it was made.
+pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed.
+    check(unsafe { libc::fchmod(file.as_fd().as_raw_fd(), mode as libc::mode_t) })
+}
+
+/// Sets the group of an open file.
+pub(crate) fn set_group(file: impl AsFd, gid: u32) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed; -1 leaves the owner alone.
+    check(unsafe { libc::fchown(file.as_fd().as_raw_fd(), u32::MAX, gid) })
+}
+
+/// Writes two pieces one after the other, all of them.
+pub(crate) fn write_all(file: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<()> {
+    let (mut first, mut second) = (first, second);
+    while !first.is_empty() || !second.is_empty() {
+        let pieces = [
+            libc::iovec { iov_base: first.as_ptr() as *mut _, iov_len: first.len() },
+            libc::iovec { iov_base: second.as_ptr() as *mut _, iov_len: second.len() },
+        ];
+        // SAFETY: both pieces are valid for reading; writev does not write to them.
+        let n = unsafe { libc::writev(file.as_raw_fd(), pieces.as_ptr(), 2) };
+        if n <= 0 {
+            let error = io::Error::last_os_error();
+            match n {
+                0 => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+                _ if error.kind() == io::ErrorKind::Interrupted => continue,
+                _ => return Err(error),
+            }
+        }
+        let n = n as usize;
+        let of_first = n.min(first.len());
+        first = &first[of_first..];
+        second = &second[n - of_first..];
+    }
+    Ok(())
+}
+
+/// Reads from an offset, as much as is there, up to the buffer's size.
+pub(crate) fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        let rest = &mut buffer[done..];
+        // SAFETY: `rest` is valid for its length.
+        let n = unsafe {
+            libc::pread(file.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len(), (offset + done as u64) as libc::off_t)
+        };
+        match n {
+            0 => break,
+            n if n > 0 => done += n as usize,
+            _ => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_paths_are_the_directory_and_the_id_in_decimal() {
+        for id in [0, 7, 10, u64::MAX] {
+            assert_eq!(
+                EntryPath::of_message(b"a_b_1", id).as_c_str().to_str().unwrap(),
+                format!("a_b_1/{id}")
+            );
+        }
+        assert_eq!(EntryPath::new(&[b'x'; 300], &[b'y'; 300]).as_c_str(), c"");
+    }
+}
