@@ -7,8 +7,8 @@ say "building the library, the command and the demo's programs"
 use_stage
 cargo build --release --quiet --example demo_subscriber
 mkdir -p build/demo
-compile examples/demo/feed.c build/demo/feed
-compile examples/demo/subscriber.c build/demo/subscriber
+compile build/demo/feed examples/demo/feed.c examples/demo/readings.c
+compile build/demo/subscriber examples/demo/subscriber.c
 cp "$(target_dir)/release/examples/demo_subscriber" build/demo/subscriber-rust
 
 exec "$VENV/bin/python" examples/demo/run.py --programs build/demo --library "$LIBPUBSUB" "$@"

@@ -41,9 +41,11 @@ use_stage() {
     export LIBPUBSUB=$STAGE/lib/libpubsub.so
 }
 
-# compile SOURCE PROGRAM: a C program against the staged library. Warnings are errors: the examples teach.
+# compile PROGRAM SOURCE...: a C program against the staged library. Warnings are errors: the examples teach.
 compile() {
+    local program=$1
+    shift
     # shellcheck disable=SC2046  # pkg-config's answer is words
-    "${CC:-cc}" -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror -o "$2" "$1" $(pkg-config --cflags --libs pubsub) \
+    "${CC:-cc}" -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror -o "$program" "$@" $(pkg-config --cflags --libs pubsub) \
         -Wl,-rpath,"$STAGE/lib"
 }

@@ -8,7 +8,7 @@ rust=$(target_dir)/release/examples
 mkdir "$c"
 
 for example in publish subscribe event_loop throughput; do
-    check "examples/c/$example.c compiles without a warning" compile "examples/c/$example.c" "$c/$example"
+    check "examples/c/$example.c compiles without a warning" compile "$c/$example" "examples/c/$example.c"
 done
 check "examples/rust compile" cargo build --release --examples
 [ "$checks_failed" -eq 0 ] || finish

@@ -49,7 +49,7 @@ finish() {
 start_listening() {
     local name=$1 line
     shift
-    coproc LISTENER { "$@" 2>&1; }
+    coproc LISTENER { exec "$@" 2>&1; }
     listener=$LISTENER_PID
     exec {listener_in}>&"${LISTENER[1]}" {listener_out}<&"${LISTENER[0]}"
     exec {LISTENER[1]}>&- {LISTENER[0]}<&-
@@ -64,7 +64,7 @@ start_listening() {
 # What it printed after "listening on" is in $scratch/NAME; the answer is its exit code.
 end_listening() {
     local status=0
-    timeout 60 cat <&"$listener_out" >"$listener_log" || status=$?
+    timeout 60 cat <&"$listener_out" >"$listener_log" || { status=$?; kill -KILL "$listener"; }
     exec {listener_out}<&-
     wait "$listener" || status=$?
     return "$status"

@@ -34,8 +34,10 @@ static void take_cpu(reading_callback *each, void *context)
     while (fgets(line, sizeof line, file) != NULL) {
         unsigned number;
         count user, nice, system, idle, iowait;
+        if (strncmp(line, "cpu", 3) != 0 || !isdigit((unsigned char)line[3]))
+            continue; /* "cpu " is the sum, other lines are not about processors */
         if (sscanf(line, "cpu%u %llu %llu %llu %llu %llu", &number, &user, &nice, &system, &idle, &iowait) != 6)
-            continue; /* "cpu" is the sum; the lines below the processors are others */
+            continue;
         snprintf(name, sizeof name, "cpu.%u", number);
         snprintf(values, sizeof values, "\"user\":%llu,\"system\":%llu,\"idle\":%llu,\"iowait\":%llu", user + nice,
                  system, idle, iowait);
