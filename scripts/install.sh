@@ -49,10 +49,7 @@ do_uninstall() {
     for file in "${installed[@]}"; do
         rm -f "$to/$file"
     done
-    # Directories that only this installation filled; shared ones are not empty and stay.
-    for file in lib/pkgconfig lib include bin; do
-        rmdir "$to/$file" 2>/dev/null || true
-    done
+    # Directories stay: they may have been there before, and others use them.
     say "uninstalled from $to"
 }
 
