@@ -2,35 +2,36 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::CString;
+use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::control::{self, Control, FullPolicy, Terms, Transport};
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::{Inbox, QUEUE};
 use crate::message::Message;
+use crate::message::id::TOKEN;
+use crate::packed;
+use crate::store::{self, ChannelStats, FRESH_NS, Store};
+use crate::sys::chaos;
+use crate::sys::clock::{self, Deadline};
+use crate::sys::directory::EntryPath;
+use crate::sys::fd::Fd;
+use crate::sys::fifo::{self, Wait};
+use crate::sys::process;
+use crate::topic::Pattern;
 
-/// What a full channel does with the next message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FullPolicy {
-    /// Refuse it: the publisher is told, the channel counts it.
-    #[default]
-    Reject,
-    /// Make room by dropping the oldest; the receiver sees how many went ([`Message::dropped_before`]).
-    DropOldest,
-}
-
-/// How messages travel to a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Transport {
-    /// What `PUBSUB_TRANSPORT` says (`ring` or `files`), else the ring.
-    #[default]
-    Default,
-    /// Shared memory.
-    Ring,
-    /// A file a message and a FIFO, as formix-pubsub does it.
-    Files,
-}
+/// Default bound of the unread messages: twice what a formix-pubsub queue holds.
+const CAPACITY_MESSAGES: u64 = 16_384;
+/// Default bound of the unread bytes.
+const CAPACITY_BYTES: u64 = 64 << 20;
+/// How often making a channel begins anew when a cleaner takes what is half made for rubbish.
+const ATTEMPTS: usize = 16;
 
 /// How to open a channel. `ChannelOptions::default()` is right for most.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +40,7 @@ pub struct ChannelOptions {
     pub full_policy: FullPolicy,
     /// How messages travel.
     pub transport: Transport,
-    /// Bound of the unread bytes; 0: 64 MiB.
+    /// Bound of the unread bytes (topic, headers and content as they are stored); 0: 64 MiB.
     pub capacity_bytes: u64,
     /// Bound of the unread messages; 0: 16,384.
     pub capacity_messages: u64,
@@ -47,150 +48,391 @@ pub struct ChannelOptions {
     pub home: Option<PathBuf>,
 }
 
-/// A channel as its receiver, `pubsub ls` or a monitor sees it.
-#[derive(Debug, Clone)]
-pub struct ChannelStats {
-    /// The pattern it was opened with.
-    pub topic: String,
-    /// Its directory.
-    pub path: PathBuf,
-    /// How messages travel to it: never `Default`.
-    pub transport: Transport,
-    /// Whether its receiver lives.
-    pub alive: bool,
-    /// Whether it is formix-pubsub's. Then only `topic`, `path`, `pid`, `alive` and the unread figures mean anything.
-    pub foreign: bool,
-    /// The receiver's process id, as the receiver's own namespace knows it.
-    pub pid: i64,
-    /// Messages waiting.
-    pub unread_messages: u64,
-    /// Bytes waiting.
-    pub unread_bytes: u64,
-    /// The bound of messages.
-    pub capacity_messages: u64,
-    /// The bound of bytes.
-    pub capacity_bytes: u64,
-    /// Messages fetched so far.
-    pub received: u64,
-    /// Messages refused because it was full.
-    pub rejected: u64,
-    /// Messages dropped to make room.
-    pub dropped: u64,
-    /// Entries that could not be parsed.
-    pub malformed: u64,
-}
-
 /// One subscription: it receives what is published to topics that its pattern matches, from the moment
-/// [`open`](Channel::open) returns until it is closed or dropped.
+/// [`open`](Channel::open) returns until it is closed or dropped. What is unread then is gone.
 ///
 /// Receiving takes `&mut self`: one thread at a time. To end another thread's wait, take an [`Interrupter`] first.
-/// After `fork`, the child's inherited channels answer [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+/// After `fork`, the child's inherited channels answer [`ErrorKind::Closed`], and dropping them does nothing to the
+/// parent's.
+///
+/// ```
+/// # let home = tempfile::tempdir()?;
+/// use pubsub::{Channel, ChannelOptions, Publisher, PublisherOptions};
+///
+/// let options = ChannelOptions { home: Some(home.path().into()), ..Default::default() };
+/// let mut channel = Channel::open("news.=", &options)?;
+///
+/// let options = PublisherOptions { home: Some(home.path().into()), ..Default::default() };
+/// let publisher = Publisher::open("news.sports", &options)?;
+/// assert_eq!(publisher.publish(b"3:1", None)?, 1);
+///
+/// let message = channel.fetch()?.expect("it was published before");
+/// assert_eq!((message.topic(), message.data()), ("news.sports", &b"3:1"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub struct Channel {}
+pub struct Channel {
+    store: Arc<Store>,
+    topic: String,
+    path: PathBuf,
+    /// Its directory's name in the store.
+    name: String,
+    inbox: Inbox,
+    interrupt: Arc<Interrupt>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Interrupt {
+    pending: AtomicBool,
+    closed: AtomicBool,
+    fifo: Arc<Fd>,
+}
 
 /// Ends a wait of the channel that it was taken from; any thread, and from a signal handler.
 #[derive(Debug, Clone)]
-pub struct Interrupter {}
-
-impl Interrupter {
-    /// Ends the current wait with [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted), or if there is none the
-    /// next one, once. Does nothing once the channel is closed. Async-signal-safe; leaves errno alone.
-    pub fn interrupt(&self) {
-        todo!()
-    }
+pub struct Interrupter {
+    interrupt: Arc<Interrupt>,
 }
 
-impl Channel {
-    /// Opens a channel on a topic or pattern (`news.=`, `logs.+`).
-    pub fn open(topic: &str, options: &ChannelOptions) -> Result<Channel> {
-        let _ = (topic, options);
-        todo!()
-    }
-
-    /// The pattern it was opened with.
-    pub fn topic(&self) -> &str {
-        todo!()
-    }
-
-    /// Its directory.
-    pub fn path(&self) -> &Path {
-        todo!()
-    }
-
-    /// A descriptor that is readable as long as a message waits. Poll it; never read, write or close it.
-    pub fn fd(&mut self) -> Result<RawFd> {
-        todo!()
-    }
-
-    /// Takes back what a runtime that can only wait by reading has read from the descriptor.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
-        let _ = bytes;
-        todo!()
-    }
-
-    /// A handle that can end this channel's waits from elsewhere.
-    pub fn interrupter(&self) -> Interrupter {
-        todo!()
-    }
-
-    /// Counters and bounds, now.
-    pub fn stats(&self) -> Result<ChannelStats> {
-        todo!()
-    }
-
-    /// The next message, or `None` at once.
-    pub fn fetch(&mut self) -> Result<Option<Message>> {
-        todo!()
-    }
-
-    /// The next message; waits up to `timeout` for one (`None`: without end). `Ok(None)`: it timed out.
-    pub fn fetch_wait(&mut self, timeout: Option<Duration>) -> Result<Option<Message>> {
-        let _ = timeout;
-        todo!()
-    }
-
-    /// Waits for the first message, then takes what is there, up to `max`, onto the end of `messages`. The answer is
-    /// how many.
-    pub fn fetch_batch(&mut self, messages: &mut Vec<Message>, max: usize, timeout: Option<Duration>) -> Result<usize> {
-        let _ = (messages, max, timeout);
-        todo!()
-    }
-
-    /// Like [`fetch_batch`](Channel::fetch_batch), but writes packed records (see `ps_packed_record` in `pubsub.h`)
-    /// into `buffer`, as many as fit. Answers how many records and how many bytes.
-    ///
-    /// A record that does not fit alone is [`PackError::TooSmall`] with the size it needs, and stays in the queue.
-    pub fn fetch_packed(
-        &mut self,
-        buffer: &mut [u64],
-        timeout: Option<Duration>,
-    ) -> std::result::Result<(usize, usize), PackError> {
-        let _ = (buffer, timeout);
-        todo!()
-    }
-
-    /// Calls back with each message until the callback breaks or `timeout` has passed in all (`None`: without end).
-    /// Answers how many messages were handled.
-    pub fn subscribe(
-        &mut self,
-        callback: impl FnMut(&Message) -> ControlFlow<()>,
-        timeout: Option<Duration>,
-    ) -> Result<u64> {
-        let _ = (callback, timeout);
-        todo!()
-    }
-
-    /// Closes it: what is unread is gone. Dropping a channel does the same and ignores errors.
-    pub fn close(self) -> Result<()> {
-        todo!()
+impl Interrupter {
+    /// Ends the current wait with [`ErrorKind::Interrupted`], or if there is none the next one, once. Does nothing once the
+    /// channel is closed, and in a forked child. Async-signal-safe; the caller keeps errno (one write(2) may change it).
+    pub fn interrupt(&self) {
+        if self.interrupt.closed.load(Relaxed) {
+            return;
+        }
+        let Ok(fifo) = self.interrupt.fifo.get() else { return };
+        // The flag before the wake-up: who wakes sees it. SeqCst keeps it before the system call's own effects.
+        self.interrupt.pending.store(true, SeqCst);
+        // A full FIFO wakes as well.
+        let _ = fifo::write_own_entry(fifo, TOKEN);
     }
 }
 
 /// Why [`Channel::fetch_packed`] wrote nothing.
 #[derive(Debug)]
 pub enum PackError {
-    /// The next record alone needs this many bytes; it stays in the queue.
+    /// The next record alone needs a buffer of this many bytes; it stays in the queue.
     TooSmall(usize),
     /// Anything else.
-    Failed(crate::Error),
+    Failed(Error),
+}
+
+impl From<Error> for PackError {
+    fn from(error: Error) -> PackError {
+        PackError::Failed(error)
+    }
+}
+
+impl Channel {
+    /// Opens a channel on a topic or pattern (`news.=`, `logs.+`).
+    ///
+    /// Errors: [`InvalidTopic`](ErrorKind::InvalidTopic); [`StoreFull`](ErrorKind::StoreFull),
+    /// [`Permission`](ErrorKind::Permission) and [`Io`](ErrorKind::Io) from the store;
+    /// [`Unsupported`](ErrorKind::Unsupported) for a transport that this version does not have.
+    pub fn open(topic: &str, options: &ChannelOptions) -> Result<Channel> {
+        let pattern = Pattern::parse(topic)?;
+        let transport = transport(options.transport)?;
+        let store = Store::at(options.home.as_deref())?;
+        store::clean_step(&store);
+        let or_default = |value, default| if value == 0 { default } else { value };
+        let terms = Terms {
+            pattern: topic.to_string(),
+            transport,
+            policy: options.full_policy,
+            capacity_messages: or_default(options.capacity_messages, CAPACITY_MESSAGES),
+            capacity_bytes: or_default(options.capacity_bytes, CAPACITY_BYTES),
+            pid: process::pid(),
+            opened_us: clock::wall_us(),
+        };
+        let (name, inbox) = make(&store, pattern, terms)
+            .map_err(|e| Error::os(format_args!("opening a channel on '{topic}' in {}", store.home().display()), e))?;
+        let interrupt = Interrupt {
+            pending: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            fifo: Arc::clone(inbox.fifo()),
+        };
+        Ok(Channel {
+            topic: topic.to_string(),
+            path: store.home().join(&name),
+            store,
+            name,
+            inbox,
+            interrupt: Arc::new(interrupt),
+            closed: false,
+        })
+    }
+
+    /// The pattern it was opened with.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An error in a forked child.
+    fn here(&self) -> Result<()> {
+        if self.interrupt.fifo.is_here() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Closed,
+            format_args!("the channel on '{}' belongs to the process that forked this one; open one here", self.topic),
+        ))
+    }
+
+    /// A descriptor that is readable as long as a message waits; valid until the channel is closed. For poll, epoll and
+    /// their like: never read, write or close it. When it is readable, fetch until there is nothing.
+    pub fn fd(&mut self) -> Result<RawFd> {
+        self.here()?;
+        self.inbox.use_fd()?;
+        Ok(self.interrupt.fifo.raw())
+    }
+
+    /// Takes back what a runtime that can only wait by reading (Node) has read from the [descriptor](Channel::fd). To be
+    /// called before the next fetch.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
+        self.here()?;
+        self.inbox.feed(bytes);
+        Ok(())
+    }
+
+    /// A handle that can end this channel's waits from elsewhere.
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter { interrupt: Arc::clone(&self.interrupt) }
+    }
+
+    /// Counters and bounds, now.
+    pub fn stats(&self) -> Result<ChannelStats> {
+        self.here()?;
+        let control = self.inbox.control();
+        Ok(ChannelStats::new(self.path.clone(), control.terms(), control.counters(), self.inbox.unread()?, true))
+    }
+
+    /// The next message, or `None` at once.
+    pub fn fetch(&mut self) -> Result<Option<Message>> {
+        self.here()?;
+        let message = self.inbox.next()?;
+        if message.is_none() {
+            self.inbox.check_directory()?;
+        }
+        Ok(message)
+    }
+
+    /// The next message; waits up to `timeout` for one (`None`: without end). `Ok(None)`: it timed out.
+    ///
+    /// The wait also ends with [`Interrupted`](ErrorKind::Interrupted): by an [`Interrupter`], or when a signal was
+    /// handled in this thread.
+    pub fn fetch_wait(&mut self, timeout: Option<Duration>) -> Result<Option<Message>> {
+        if timeout == Some(Duration::ZERO) {
+            return self.fetch();
+        }
+        self.fetch_until(Deadline::after(timeout))
+    }
+
+    fn fetch_until(&mut self, deadline: Deadline) -> Result<Option<Message>> {
+        self.here()?;
+        loop {
+            if self.interrupt.pending.load(Relaxed) && self.interrupt.pending.swap(false, SeqCst) {
+                return Err(Error::new(
+                    ErrorKind::Interrupted,
+                    format_args!("the wait on '{}' was interrupted", self.topic),
+                ));
+            }
+            if let Some(message) = self.inbox.next()? {
+                return Ok(Some(message));
+            }
+            let remaining = deadline.remaining();
+            if remaining == Some(Duration::ZERO) {
+                return Ok(None);
+            }
+            if self.inbox.wait(remaining)? == Wait::Signal {
+                return Err(Error::new(
+                    ErrorKind::Interrupted,
+                    format_args!("the wait on '{}' was interrupted by a signal", self.topic),
+                ));
+            }
+        }
+    }
+
+    /// Waits for the first message, then takes what is there, up to `max`, onto the end of `messages`. The answer is
+    /// how many. Errors after the first message are left to the next call.
+    pub fn fetch_batch(&mut self, messages: &mut Vec<Message>, max: usize, timeout: Option<Duration>) -> Result<usize> {
+        if max == 0 {
+            return Ok(0);
+        }
+        let Some(first) = self.fetch_wait(timeout)? else { return Ok(0) };
+        messages.push(first);
+        let mut count = 1;
+        while count < max {
+            match self.inbox.next() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) | Err(_) => break,
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Like [`fetch_batch`](Channel::fetch_batch), but writes packed records (see `ps_packed_record` in `pubsub.h`)
+    /// into `buffer`, as many as fit. Answers how many records and how many bytes they take.
+    pub fn fetch_packed(
+        &mut self,
+        buffer: &mut [u64],
+        timeout: Option<Duration>,
+    ) -> std::result::Result<(usize, usize), PackError> {
+        let (mut records, mut used) = (0, 0);
+        loop {
+            let next = if records == 0 { self.fetch_wait(timeout) } else { self.inbox.next() };
+            let message = match next {
+                Ok(Some(message)) => message,
+                Err(error) if records == 0 => return Err(error.into()),
+                Ok(None) | Err(_) => break,
+            };
+            match packed::write(&message, &mut buffer[used..]) {
+                Some(words) => {
+                    used += words;
+                    records += 1;
+                }
+                None => {
+                    let needed = packed::words(&message) * 8;
+                    self.inbox.put_back(message)?;
+                    if records == 0 {
+                        return Err(PackError::TooSmall(needed));
+                    }
+                    break;
+                }
+            }
+        }
+        Ok((records, used * 8))
+    }
+
+    /// Calls back with each message until the callback breaks or `timeout` has passed in all (`None`: without end; zero:
+    /// takes what is there). Answers how many messages were handled. Ends early as [`fetch_wait`](Channel::fetch_wait)
+    /// does.
+    pub fn subscribe(
+        &mut self,
+        mut callback: impl FnMut(&Message) -> ControlFlow<()>,
+        timeout: Option<Duration>,
+    ) -> Result<u64> {
+        let deadline = Deadline::after(timeout);
+        let no_wait = timeout == Some(Duration::ZERO);
+        let mut handled = 0;
+        loop {
+            let message = if no_wait { self.fetch()? } else { self.fetch_until(deadline)? };
+            let Some(message) = message else { return Ok(handled) };
+            handled += 1;
+            if callback(&message).is_break() || (!no_wait && deadline.passed()) {
+                return Ok(handled);
+            }
+        }
+    }
+
+    /// Closes it: what is unread is gone. Dropping a channel does the same and ignores errors.
+    pub fn close(mut self) -> Result<()> {
+        self.shut()
+    }
+
+    fn shut(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        self.interrupt.closed.store(true, Relaxed);
+        if !self.interrupt.fifo.is_here() {
+            return Ok(());
+        }
+        chaos::point("close.begin");
+        match store::remove_channel(self.store.base(), self.name.as_bytes()) {
+            // Somebody deleted it: that is what was wanted.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.map_err(|e| Error::os(format_args!("closing the channel on '{}'", self.topic), e)),
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        let _ = self.shut();
+    }
+}
+
+/// What to use when this is asked for.
+fn transport(asked: Transport) -> Result<Transport> {
+    let ring = || {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "this version of libpubsub has no ring transport; use files, or leave the choice to it",
+        ))
+    };
+    match asked {
+        Transport::Files => Ok(Transport::Files),
+        Transport::Ring => ring(),
+        Transport::Default => match std::env::var("PUBSUB_TRANSPORT") {
+            Ok(name) if name == "ring" => ring(),
+            Ok(name) if !name.is_empty() && name != "files" => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format_args!("PUBSUB_TRANSPORT is '{name}'; it can be 'ring' or 'files'"),
+            )),
+            _ => Ok(Transport::Files),
+        },
+    }
+}
+
+/// Makes the channel's directory under `tmp`, with its lock held, and renames it into the store, so that nobody sees one
+/// half made. Returns no sooner than every publisher sees it.
+fn make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String, Inbox)> {
+    let mut attempt = 0;
+    loop {
+        match try_make(store, pattern.clone(), terms.clone()) {
+            // A cleaner took the half-made directory for rubbish, or somebody removed `tmp`.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
+                crate::sys::directory::ensure(store.base(), crate::files::TMP)?;
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn try_make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String, Inbox)> {
+    let base = store.base();
+    let access = store.access();
+    let draft = CString::new(store::new_directory_name())?;
+    let name = store::new_channel_name(pattern.as_str(), terms.pid);
+    let drop_oldest = terms.policy == FullPolicy::DropOldest;
+    base.make_directory(&draft, access.channel_directory(drop_oldest))?;
+    chaos::point("open.directory");
+    let made = (|| {
+        let inside = |file: &[u8]| CString::new([draft.as_bytes(), b"/", file].concat());
+        let page = inside(control::FILE)?;
+        let held = base.open_at(&page, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, access.file())?;
+        crate::sys::directory::set_mode(&held, access.file())?;
+        chaos::point("open.unlocked");
+        let control = Control::create(held.as_fd(), terms)?;
+        chaos::point("open.locked");
+        base.make_fifo(&inside(QUEUE)?, access.file())?;
+        let mut inbox = Inbox::open(Arc::clone(base), draft.as_bytes(), pattern, control, held)?;
+        chaos::point("open.queue");
+        base.rename(&draft, &CString::new(name.as_bytes())?)?;
+        inbox.renamed(name.as_bytes());
+        Ok(inbox)
+    })();
+    let inbox = match made {
+        Ok(inbox) => inbox,
+        Err(error) => {
+            let _ = store::remove_channel(base, draft.as_bytes());
+            return Err(error);
+        }
+    };
+    chaos::point("open.renamed");
+    // See `store::registry`: a publisher that looked just before the rename does not look again for that long.
+    let seen = clock::monotonic_ns() + FRESH_NS;
+    while clock::monotonic_ns() < seen {
+        std::hint::spin_loop();
+    }
+    Ok((name, inbox))
 }

@@ -1,8 +1,10 @@
 //! Serverless publish/subscribe for the programs of one machine.
 
 mod channel;
+mod control;
 mod error;
 mod ffi;
+mod files;
 mod message;
 mod publisher;
 mod store;
@@ -16,9 +18,10 @@ pub mod fuzzing {
     pub use crate::message::fuzzing::{headers, message};
 }
 
-pub use channel::{Channel, ChannelOptions, ChannelStats, FullPolicy, Interrupter, PackError, Transport};
+pub use channel::{Channel, ChannelOptions, Interrupter, PackError};
+pub use control::{FullPolicy, Transport};
 pub use error::{Error, ErrorKind, Result};
 pub use message::{HeaderValue, Headers, Message, MessageKind};
 pub use publisher::{Payload, Publisher, PublisherOptions, last_rejected, publish};
-pub use store::{StoreOptions, cleanup, create_store, home, list_channels};
+pub use store::{ChannelStats, StoreOptions, cleanup, create_store, home, list_channels};
 pub use topic::{Pattern, validate_topic};

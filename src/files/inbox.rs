@@ -205,16 +205,17 @@ impl Inbox {
         }
         self.checked = Instant::now();
         let links = self.held.get().and_then(status).map_err(|e| self.error("looking at channel", e))?.st_nlink;
-        if links == 0 {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format_args!(
-                    "the directory of channel '{}' was deleted by another program; close the channel and open a new one",
-                    String::from_utf8_lossy(&self.directory)
-                ),
-            ));
-        }
-        Ok(())
+        if links == 0 { Err(self.deleted()) } else { Ok(()) }
+    }
+
+    fn deleted(&self) -> Error {
+        Error::new(
+            ErrorKind::Corrupt,
+            format_args!(
+                "the directory of channel '{}' was deleted by another program; close the channel and open a new one",
+                String::from_utf8_lossy(&self.directory)
+            ),
+        )
     }
 
     /// Whether so many bytes at once mean that ids may not have fitted into the FIFO. A page that has been read in part
@@ -285,7 +286,10 @@ impl Inbox {
                 n => self.take_entries(&entries[..n]),
             }
         }
-        let found = message_ids(&self.base, &self.directory).map_err(|e| self.error("listing channel", e))?;
+        let found = message_ids(&self.base, &self.directory).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => self.deleted(),
+            _ => self.error("listing channel", e),
+        })?;
         let mut found: HashSet<u64> = found.into_iter().filter(|id| !self.stuck.contains(id)).collect();
         let mut ordered = Vec::with_capacity(found.len());
         // The FIFO's order, for formix ids do not rise.

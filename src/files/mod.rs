@@ -25,9 +25,9 @@ mod inbox;
 mod outbox;
 mod spool;
 
-pub(crate) use inbox::Inbox;
-pub(crate) use outbox::{Delivery, Outbox};
-pub(crate) use spool::MessageFile;
+pub(crate) use inbox::{Inbox, unread};
+pub(crate) use outbox::{Delivery, Outbox, message_id};
+pub(crate) use spool::{FORMIX_TMP_AGE, FileMode, MessageFile, NEW, TMP};
 
 use std::time::Duration;
 

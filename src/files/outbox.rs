@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use super::{MessageFile, QUEUE};
 use crate::control::{self, Control, FullPolicy, Unusable};
@@ -33,7 +33,7 @@ pub(crate) enum Delivery {
 }
 
 /// What came of dropping the oldest message.
-enum Drop {
+enum Dropping {
     One,
     Nothing,
     Denied,
@@ -53,11 +53,13 @@ pub(crate) struct Outbox {
     oldest: Mutex<VecDeque<u64>>,
     /// When it was last used, monotonic nanoseconds.
     pub used: AtomicU64,
+    /// How many of them the process has open.
+    open: Arc<AtomicUsize>,
 }
 
 impl Outbox {
     /// Opens a channel for sending. `Ok(None)`: nobody receives there (yet, or any more).
-    pub(crate) fn open(base: &Directory, directory: &[u8]) -> Result<Option<Outbox>, Error> {
+    pub(crate) fn open(base: &Directory, directory: &[u8], open: &Arc<AtomicUsize>) -> Result<Option<Outbox>, Error> {
         let name = || String::from_utf8_lossy(directory);
         let fd = base.fd().map_err(|e| Error::os("using the store", e))?;
         let queue = EntryPath::new(directory, QUEUE);
@@ -84,7 +86,9 @@ impl Outbox {
                 return Err(Error::os(format_args!("opening the control page of channel '{}'", name()), error));
             }
         };
+        open.fetch_add(1, Relaxed);
         Ok(Some(Outbox {
+            open: Arc::clone(open),
             directory: directory.to_vec(),
             fifo: Fd::new(fifo),
             control,
@@ -109,9 +113,9 @@ impl Outbox {
             FullPolicy::DropOldest => {
                 while !control.try_reserve(bytes) {
                     match self.drop_one(base, control) {
-                        Drop::One => {}
-                        Drop::Denied => return false,
-                        Drop::Nothing => {
+                        Dropping::One => {}
+                        Dropping::Denied => return false,
+                        Dropping::Nothing => {
                             // Full by its figures, empty by its directory: killed publishers left the figures too high.
                             control.reserve(bytes);
                             break;
@@ -217,7 +221,7 @@ impl Outbox {
     }
 
     /// Removes the oldest message to make room.
-    fn drop_one(&self, base: &Directory, control: &Control) -> Drop {
+    fn drop_one(&self, base: &Directory, control: &Control) -> Dropping {
         while let Some(id) = self.next_oldest(base) {
             let path = EntryPath::of_message(&self.directory, id);
             let Ok(stat) = base.status(path.as_c_str()) else { continue };
@@ -229,16 +233,16 @@ impl Outbox {
                     // The receiver took it, or another publisher dropped it.
                     Some(libc::ENOENT) => continue,
                     // Another user's, or a hostile directory of that name.
-                    _ => return Drop::Denied,
+                    _ => return Dropping::Denied,
                 }
             }
             chaos::point("drop.unlinked");
             if is_native(id) {
                 control.release(stat.st_size as u64);
             }
-            return Drop::One;
+            return Dropping::One;
         }
-        Drop::Nothing
+        Dropping::Nothing
     }
 
     fn next_oldest(&self, base: &Directory) -> Option<u64> {
@@ -261,6 +265,12 @@ impl Outbox {
     /// When it was last used; see [`Outbox::used`].
     pub(crate) fn touch(&self, now: u64) {
         self.used.store(now, Relaxed);
+    }
+}
+
+impl std::ops::Drop for Outbox {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Relaxed);
     }
 }
 

@@ -449,6 +449,7 @@ mod tests {
             ("\"a", 2),
             ("\"\n\"", 1),
             ("\"\0\"", 1),
+            ("\"\u{1f}\"", 1),
             ("\"\\x41\"", 2),
             ("\"\\u12g4\"", 5),
             ("\"\\u12\"", 5),
@@ -507,6 +508,8 @@ mod tests {
         assert_eq!(decode(r#""aéb""#), ("aéb".into(), false));
         assert_eq!(decode(r#""a\u00E9\n\/\"\\\u0000b""#), ("aé\n/\"\\\0b".into(), false));
         assert_eq!(decode(r#""\ud83d\ude00!""#), ("😀!".into(), false));
+        assert_eq!(decode(r#""\ud800\udc00\udbff\udfff""#), ("\u{10000}\u{10ffff}".into(), false));
+        assert_eq!(decode(r#""\ud7ff\ue000""#), ("\u{d7ff}\u{e000}".into(), false));
         assert_eq!(decode(r#""x\ud83dy""#), ("x\u{fffd}y".into(), true));
         assert_eq!(decode(r#""\ude00\ud83d""#), ("\u{fffd}\u{fffd}".into(), true));
         assert_eq!(decode(r#""\ud800\ud83d\ude00\ud800\u0041""#), ("\u{fffd}😀\u{fffd}A".into(), true));

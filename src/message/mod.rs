@@ -159,11 +159,13 @@ impl Message {
         std::str::from_utf8(self.part(start, len)).unwrap_or_default()
     }
 
+    /// The content, to be filled before anybody else sees the message.
     pub(crate) fn data_mut(&mut self) -> &mut [u8] {
         let (start, len) = (self.data_start(), self.length(DATA_LEN));
         &mut bytes::of_mut(&mut self.block)[start..start + len]
     }
 
+    /// Says how many messages the channel lost just before this one.
     pub(crate) fn set_dropped_before(&mut self, dropped_before: u64) {
         self.block[DROPPED_BEFORE] = dropped_before;
     }

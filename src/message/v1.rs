@@ -228,6 +228,8 @@ mod tests {
         assert!(text(&bytes).contains("its topic is not UTF-8 from byte 2 on"), "{}", text(&bytes));
         // The headers are still to come, and the topic is refused already.
         assert!(text(&bytes[..33]).contains("topic"));
+        assert!(text(&sample("t", "{}}")).contains("at byte 2"));
+        assert!(text(&sample("t", " ")).contains("at byte 1"));
         assert!(text(&sample("t", "{\"a\": 1,}")).contains("at byte 8"), "{}", text(&sample("t", "{\"a\": 1,}")));
     }
 

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::fd::{Fd, status};
 
 /// A path of at most two names below the store's directory, NUL-terminated, on the stack.
+#[derive(Debug)]
 pub(crate) struct EntryPath {
     bytes: [u8; EntryPath::ROOM],
 }

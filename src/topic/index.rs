@@ -96,6 +96,16 @@ mod tests {
     }
 
     #[test]
+    fn of_every_short_pattern_those_that_match_are_found() {
+        let patterns: Vec<Pattern> = reference::every_text("ab.=+", 4).iter().map(|text| pattern(text)).collect();
+        let index = index_of(patterns.iter().map(Pattern::as_str));
+        for topic in reference::every_text("ab.", 6) {
+            let matching: Vec<usize> = (0..patterns.len()).filter(|&i| patterns[i].matches(&topic)).collect();
+            assert_eq!(found(&index, &topic), matching, "{topic}");
+        }
+    }
+
+    #[test]
     fn an_entry_is_removed_once_and_only_if_it_is_there() {
         for text in ["a.b", "a.=", "a.+b", "+=+"] {
             let mut index = index_of([text, "a.b.c", "a.b.=", "a.=="]);

@@ -28,6 +28,21 @@ fn stands_for(item: char, text: &[char]) -> bool {
     }
 }
 
+/// Every text of 1 to `longest` of these characters.
+pub(super) fn every_text(alphabet: &str, longest: usize) -> Vec<String> {
+    let mut texts = vec![String::new()];
+    let mut start = 0;
+    for _ in 0..longest {
+        let end = texts.len();
+        for i in start..end {
+            let longer: Vec<String> = alphabet.chars().map(|c| format!("{}{c}", texts[i])).collect();
+            texts.extend(longer);
+        }
+        start = end;
+    }
+    texts.split_off(1)
+}
+
 /// A long pattern and a topic made from it, with up to two characters changed, so that both answers are common.
 pub(super) fn long_pattern_and_topic() -> impl Strategy<Value = (String, String)> {
     let items = prop::collection::vec(

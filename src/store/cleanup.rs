@@ -1,0 +1,236 @@
+//! Liveness, and removing what the dead left.
+//!
+//! A channel of ours is dead when the lock of its control page is free: the kernel frees it with the process, in whatever
+//! pid namespace that lived, and no channel is opened twice. A formix channel is dead when both its pid and its FIFO say
+//! so. Either is removed as a living one is: renamed to `tmp/dead.*` in one step, and deleted there, where no publisher
+//! looks. Everything called `dead.*` is rubbish that anybody may delete, so a cleaner that is killed leaves work, not harm.
+//!
+//! What is being made is called `tmp/new.*`. A channel's maker holds its lock soon after it made the directory; a cleaner
+//! that comes in between removes an empty directory or renames an unlocked one, and the maker, whose next step fails,
+//! begins again.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use super::Store;
+use super::ids::is_missing;
+use super::layout::{self, DEAD};
+use crate::control;
+use crate::error::{Error, Result};
+use crate::files::{FORMIX_TMP_AGE, NEW, QUEUE, TMP};
+use crate::sys::chaos;
+use crate::sys::clock;
+use crate::sys::directory::{Directory, EntryPath, Kind};
+use crate::sys::fifo;
+use crate::sys::lock;
+use crate::sys::process;
+
+/// A store with this many channels or fewer is looked at with every open.
+const SMALL: u64 = 64;
+/// Channels that an open checks in a small store; in a large one as many more as it has sixty-fourths.
+const STEP: u64 = 4;
+
+/// Removes what dead processes left in the store (`None`: the default one); answers how many channels.
+///
+/// What belongs to other users stays where permissions say so. Safe while others use the store.
+pub fn cleanup(home: Option<&Path>) -> Result<u64> {
+    let path = home.unwrap_or_else(|| super::home());
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        _ => {}
+    }
+    let store = Store::at(home)?;
+    let failed = |e| Error::os(format_args!("cleaning the store {}", store.home().display()), e);
+    let base = store.base();
+    let mut removed = 0;
+    for name in channel_names(base).map_err(failed)? {
+        if is_dead(base, &name) && reap(base, &name) {
+            removed += 1;
+        }
+    }
+    clean_tmp(base).map_err(failed)?;
+    Ok(removed)
+}
+
+/// What every open of a channel does for the store: looks at a few channels and removes the dead among them, now and then.
+pub(crate) fn step(store: &Store) {
+    let Ok(page) = store.page() else { return };
+    // Nobody else takes this step for now; how long it pays to wait is known once the store has been listed.
+    if !page.claim_cleaning(|| 0) {
+        return;
+    }
+    let Ok(names) = channel_names(store.base()) else { return };
+    let count = names.len() as u64;
+    // Listing takes 0.1 us a channel: at most 1 % of the time.
+    page.set_cleaning_due(if count <= SMALL { 0 } else { count * 10 });
+    if count == 0 {
+        return;
+    }
+    let step = STEP + count / SMALL;
+    let from = page.cleaning_place(step) % count;
+    for name in names.iter().cycle().skip(from as usize).take(step.min(count) as usize) {
+        if is_dead(store.base(), name) {
+            reap(store.base(), name);
+        }
+    }
+}
+
+fn channel_names(base: &Directory) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    base.list(c".", |entry| {
+        if entry.kind == Kind::Directory && layout::parse(entry.name).is_some() {
+            names.push(entry.name.to_vec());
+        }
+        true
+    })?;
+    Ok(names)
+}
+
+/// Whether nobody will ever receive from this channel again. In doubt it lives.
+pub(crate) fn is_dead(base: &Directory, name: &[u8]) -> bool {
+    let page = EntryPath::new(name, control::FILE);
+    match base.open_at(page.as_c_str(), libc::O_RDONLY, 0) {
+        Ok(file) => control::is_alive(&file).is_ok_and(|alive| !alive),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+            layout::parse(name).is_some_and(|channel| !process::exists(channel.pid)) && queue_is_abandoned(base, name)
+        }
+        Err(_) => false,
+    }
+}
+
+fn queue_is_abandoned(base: &Directory, name: &[u8]) -> bool {
+    let queue = EntryPath::new(name, QUEUE);
+    let Ok(fd) = base.fd() else { return false };
+    match fifo::open(fd, queue.as_c_str(), libc::O_WRONLY) {
+        Ok(_) => false,
+        Err(error) => {
+            // No reader, no queue, or something that is none.
+            matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENOENT | libc::ELOOP))
+                || error.kind() == io::ErrorKind::InvalidData
+        }
+    }
+}
+
+/// Removes a dead channel; whether it was this process that did.
+fn reap(base: &Directory, name: &[u8]) -> bool {
+    chaos::point("reap.begin");
+    remove_channel(base, name).is_ok()
+}
+
+/// Takes a channel out of the store and deletes it; an error only when it could not be taken out.
+pub(crate) fn remove_channel(base: &Directory, name: &[u8]) -> io::Result<()> {
+    let from = std::ffi::CString::new(name)?;
+    let to = move_to_dead(base, &from)?;
+    chaos::point("close.renamed");
+    delete(base, to);
+    Ok(())
+}
+
+/// A fresh name in `tmp` for a directory that is being made.
+pub(crate) fn new_directory_name() -> Vec<u8> {
+    [TMP.to_bytes(), b"/", NEW.as_bytes(), layout::random(12).as_bytes()].concat()
+}
+
+fn dead_path() -> EntryPath {
+    EntryPath::new(TMP.to_bytes(), format!("{DEAD}{}", layout::random(12)).as_bytes())
+}
+
+/// Renames an entry of the store to a name that says that it is rubbish.
+fn move_to_dead(base: &Directory, from: &CStr) -> io::Result<EntryPath> {
+    let to = dead_path();
+    match base.rename(from, to.as_c_str()) {
+        Err(error) if is_missing(&error) && base.status(from).is_ok() => {
+            // Somebody removed `tmp`.
+            crate::sys::directory::ensure(base, TMP)?;
+            base.rename(from, to.as_c_str())?;
+        }
+        result => result?,
+    }
+    Ok(to)
+}
+
+/// Deletes a rubbish directory and all that is in it. Directories in it are first moved up beside it: paths stay short, and
+/// symbolic links are never followed. What cannot be deleted stays for the next cleanup.
+fn delete(base: &Directory, directory: EntryPath) {
+    let mut directories = vec![directory];
+    while let Some(directory) = directories.pop() {
+        let path = directory.as_c_str();
+        let mut entries = Vec::new();
+        let _ = base.list(path, |entry| {
+            entries.push((entry.name.to_vec(), entry.kind));
+            true
+        });
+        for (name, kind) in entries {
+            // Three names: too deep for EntryPath, and short enough for any system.
+            let Ok(below) = std::ffi::CString::new([path.to_bytes(), b"/", &name].concat()) else { continue };
+            if kind == Kind::Directory {
+                directories.extend(move_to_dead(base, &below).ok());
+            } else {
+                let _ = base.unlink(&below);
+            }
+        }
+        chaos::point("close.emptied");
+        let _ = base.remove_directory(path);
+    }
+}
+
+/// Removes from `tmp` what the dead left there.
+fn clean_tmp(base: &Directory) -> io::Result<()> {
+    let mut entries = Vec::new();
+    match base.list(TMP, |entry| {
+        entries.push((entry.name.to_vec(), entry.kind));
+        true
+    }) {
+        Err(error) if is_missing(&error) => return Ok(()),
+        result => result?,
+    }
+    for (name, kind) in entries {
+        let path = EntryPath::new(TMP.to_bytes(), &name);
+        if name.starts_with(DEAD.as_bytes()) {
+            if kind == Kind::Directory {
+                delete(base, path);
+            } else {
+                let _ = base.unlink(path.as_c_str());
+            }
+        } else if name.starts_with(NEW.as_bytes()) {
+            clean_unfinished(base, &path, kind);
+        } else if crate::files::message_id(&name).is_some() && is_old(base, &path) {
+            let _ = base.unlink(path.as_c_str());
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was being made by a process that died.
+fn clean_unfinished(base: &Directory, path: &EntryPath, kind: Kind) {
+    if kind != Kind::Directory {
+        let file = base.open_at(path.as_c_str(), libc::O_WRONLY, 0);
+        if file.is_ok_and(|file| lock::try_lock(&file, 0).unwrap_or(false)) {
+            let _ = base.unlink(path.as_c_str());
+        }
+        return;
+    }
+    let page = [path.as_c_str().to_bytes(), b"/", control::FILE].concat();
+    let Ok(page) = std::ffi::CString::new(page) else { return };
+    match base.open_at(&page, libc::O_RDONLY, 0) {
+        Ok(file) if !control::is_alive(file.as_fd()).unwrap_or(true) => {
+            if let Ok(dead) = move_to_dead(base, path.as_c_str()) {
+                delete(base, dead);
+            }
+        }
+        // No page yet: it goes if it is empty.
+        Err(error) if is_missing(&error) => {
+            let _ = base.remove_directory(path.as_c_str());
+        }
+        _ => {}
+    }
+}
+
+fn is_old(base: &Directory, path: &EntryPath) -> bool {
+    let now = (clock::wall_us() / 1_000_000) as i64;
+    base.status(path.as_c_str()).is_ok_and(|stat| now - stat.st_mtime >= FORMIX_TMP_AGE.as_secs() as i64)
+}

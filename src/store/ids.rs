@@ -1,0 +1,120 @@
+//! The store's page: one counter that makes ids unique, and where the next step of cleaning begins.
+//!
+//! It is the file `.pubsub/store`, 4,096 bytes, of native 64-bit words: 0 magic and version (a zeroed file is a valid new
+//! one), 8 the last id given out, 16 when the next step of cleaning is due (wall-clock microseconds), 17 the place in the
+//! listing at which it begins.
+//!
+//! An id is the greater of the clock (microseconds shifted left by 12) and the last id plus one, so ids are unique and
+//! rise through the whole store, also when the clock is set back. Should somebody delete the page, the clock makes up for
+//! it: the counter is ahead of the clock only by what was handed out faster than 4,096 in a microsecond.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+use super::layout::{PRIVATE, STORE_FILE};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::id;
+use crate::sys::clock;
+use crate::sys::directory::{self, Directory, set_mode};
+use crate::sys::fd::status;
+use crate::sys::mapping::{Mapping, reserve};
+
+const BYTES: usize = 4096;
+/// `"pubsubS"` and version 1.
+const MAGIC: u64 = u64::from_ne_bytes(*b"pubsubS\x01");
+const W_MAGIC: usize = 0;
+const W_LAST_ID: usize = 8;
+const W_CLEAN_DUE: usize = 16;
+const W_CLEAN_AT: usize = 17;
+/// A last id further ahead of the clock than this is no id: something scribbled on the page.
+const FAR_AHEAD_US: u64 = 24 * 3600 * 1_000_000;
+
+/// The mapped page.
+#[derive(Debug)]
+pub(crate) struct StorePage {
+    map: Mapping,
+    inode: (u64, u64),
+}
+
+impl StorePage {
+    /// Opens the page, made if need be.
+    pub(crate) fn open(base: &Directory, mode: u32) -> Result<StorePage> {
+        let failed = |e| Error::os("opening .pubsub/store in the store", e);
+        let flags = libc::O_RDWR | libc::O_CREAT;
+        let file = match base.open_at(STORE_FILE, flags, mode) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                directory::ensure(base, PRIVATE).map_err(failed)?;
+                base.open_at(STORE_FILE, flags, mode)
+            }
+            result => result,
+        }
+        .map_err(failed)?;
+        let stat = status(&file).map_err(failed)?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(Error::new(ErrorKind::Corrupt, "'.pubsub/store' in the store is not a file; remove it"));
+        }
+        if stat.st_mode & 0o777 != mode {
+            // Made by somebody whose umask took bits away, if it is ours to say.
+            let _ = set_mode(&file, mode);
+        }
+        reserve(file.as_fd(), BYTES).map_err(failed)?;
+        let map = Mapping::new(file.as_fd(), BYTES / 8).map_err(failed)?;
+        if let Err(found) = map.word(W_MAGIC).compare_exchange(0, MAGIC, AcqRel, Acquire) {
+            if found != MAGIC {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "'.pubsub/store' in the store was made by another version of libpubsub, or is damaged; end every program \
+                     that uses the store and remove the file",
+                ));
+            }
+        }
+        Ok(StorePage { map, inode: (stat.st_dev, stat.st_ino) })
+    }
+
+    /// Whether the file at its path is still the one that is mapped.
+    pub(crate) fn is_current(&self, base: &Directory) -> bool {
+        base.status(STORE_FILE).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.inode)
+    }
+
+    /// A new id for a message that is published now.
+    pub(crate) fn next_id(&self, wall_us: u64) -> u64 {
+        let floor = id::floor(wall_us);
+        let ceiling = id::floor(wall_us.saturating_add(FAR_AHEAD_US));
+        let next = |last: u64| if last >= floor && last < ceiling { last + 1 } else { floor };
+        let word = self.map.word(W_LAST_ID);
+        // Relaxed: uniqueness needs only that updates of the one word follow each other.
+        match word.fetch_update(Relaxed, Relaxed, |last| Some(next(last))) {
+            Ok(last) | Err(last) => next(last),
+        }
+    }
+
+    /// Whether a step of cleaning is due; if so, it is this caller's, and the next is due `pause_us` later.
+    pub(crate) fn claim_cleaning(&self, pause_us: impl FnOnce() -> u64) -> bool {
+        let word = self.map.word(W_CLEAN_DUE);
+        let due = word.load(Relaxed);
+        let now = clock::wall_us();
+        // A time that is further off than any pause was written by a clock since set back.
+        if now < due && due - now < 10_000_000 {
+            return false;
+        }
+        word.compare_exchange(due, now + pause_us(), Relaxed, Relaxed).is_ok()
+    }
+
+    /// Puts off the next step.
+    pub(crate) fn set_cleaning_due(&self, pause_us: u64) {
+        self.map.word(W_CLEAN_DUE).store(clock::wall_us() + pause_us, Relaxed);
+    }
+
+    /// Where the next step begins; it moves on by `step`.
+    pub(crate) fn cleaning_place(&self, step: u64) -> u64 {
+        self.map.word(W_CLEAN_AT).fetch_add(step, Relaxed)
+    }
+}
+
+/// Whether an error says that there is no such store page or directory because somebody has removed them.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}

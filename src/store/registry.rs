@@ -1,0 +1,262 @@
+//! Which channels there are, as a publishing process knows it: an index of their patterns, kept up to date by watching
+//! the store's directory.
+//!
+//! **A channel whose open call returned before a publish began receives it.** A look at the directory costs a system call,
+//! so a process that looked less than [`FRESH_NS`] ago does not look again, and in exchange opening a channel takes at
+//! least that long after the channel can be seen. formix-pubsub channels appear with their `mkdir`; their queue is made and
+//! opened after it, which takes longer than that.
+//!
+//! Where no watch is to be had, the directory's modification time is compared. It has the grain of the kernel's coarse
+//! clock: a listing is trusted only if the time found before it is older than that clock was before the time was read,
+//! for only then can no later change carry the same time.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::sync::{Arc, Mutex};
+
+use super::Store;
+use super::layout::{self, ChannelName};
+use crate::control;
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::Outbox;
+use crate::sys::clock;
+use crate::sys::directory::{EntryPath, Kind};
+use crate::sys::watch::{Event, Watch};
+use crate::topic::{Index, Pattern};
+
+/// For how long a look at the directory is good.
+pub(crate) const FRESH_NS: u64 = 5_000;
+
+/// A channel as publishers see it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Its directory.
+    pub name: Vec<u8>,
+    pub pattern: Pattern,
+    /// Open for sending, or not yet.
+    pub outbox: Mutex<Option<Arc<Outbox>>>,
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Target) -> bool {
+        self.name == other.name
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    /// When the last look began, on the monotonic clock.
+    looked: AtomicU64,
+    /// Rises with every change.
+    version: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    watching: Watching,
+    targets: HashMap<Vec<u8>, Arc<Target>>,
+    index: Index<Arc<Target>>,
+}
+
+#[derive(Debug)]
+enum Watching {
+    NotYet,
+    Events(Watch),
+    /// The directory's modification time before the last listing, if it can be trusted.
+    Times(Option<(i64, i64)>),
+}
+
+impl Registry {
+    pub(crate) fn new() -> Registry {
+        Registry {
+            looked: AtomicU64::new(0),
+            version: AtomicU64::new(0),
+            state: Mutex::new(State { watching: Watching::NotYet, targets: HashMap::new(), index: Index::new() }),
+        }
+    }
+
+    /// Learns what has changed, and answers the version of what is known: the same version, the same channels.
+    pub(crate) fn refresh(&self, store: &Store) -> Result<u64> {
+        let now = clock::monotonic_ns();
+        // Acquire pairs with the Release below: who skips the look sees the version that the look led to.
+        if now.saturating_sub(self.looked.load(Acquire)) >= FRESH_NS {
+            let mut state = lock(&self.state);
+            if state.look(store)? {
+                self.version.fetch_add(1, AcqRel);
+            }
+            // The time at which the look began, not at which it ended.
+            self.looked.store(now, Release);
+        }
+        Ok(self.version.load(Acquire))
+    }
+
+    /// The channels that match a topic.
+    pub(crate) fn matching(&self, topic: &str) -> Vec<Arc<Target>> {
+        let mut found = Vec::new();
+        lock(&self.state).index.for_each_match(topic, |target| found.push(Arc::clone(target)));
+        // One order for everybody who publishes to several.
+        found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    /// Every channel that is known.
+    pub(crate) fn all(&self) -> Vec<Arc<Target>> {
+        lock(&self.state).targets.values().cloned().collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A panic while it was held is a defect that its own caller was told of; the state itself is rebuilt by looking.
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl State {
+    /// Whether anything changed.
+    fn look(&mut self, store: &Store) -> Result<bool> {
+        let mut changed = false;
+        let mut relist = false;
+        match &self.watching {
+            Watching::NotYet => {
+                // The watch before the listing, so that nothing falls between them.
+                self.watching = match Watch::new(store.home()) {
+                    Ok(watch) => Watching::Events(watch),
+                    Err(_) => Watching::Times(None),
+                };
+                relist = true;
+            }
+            Watching::Events(watch) => {
+                let (mut events, mut gone) = (Vec::new(), false);
+                watch
+                    .drain(|event| match event {
+                        Event::Came(name) => events.push((true, name.to_vec())),
+                        Event::Went(name) => events.push((false, name.to_vec())),
+                        Event::Overflow => relist = true,
+                        Event::Gone => gone = true,
+                    })
+                    .map_err(|e| Error::os(format_args!("watching the store {}", store.home().display()), e))?;
+                if gone {
+                    return Err(store.gone());
+                }
+                for (came, name) in events {
+                    changed |= if came { self.insert(store, &name) } else { self.remove(&name) };
+                }
+            }
+            Watching::Times(_) => {}
+        }
+        if let Watching::Times(known) = &mut self.watching {
+            let clock = clock::file_clock();
+            let stat = store.base().own_status().map_err(|e| Error::os("looking at the store", e))?;
+            if stat.st_nlink == 0 {
+                return Err(store.gone());
+            }
+            let time = (stat.st_mtime, stat.st_mtime_nsec);
+            relist |= *known != Some(time);
+            *known = (time < clock).then_some(time);
+        }
+        if relist {
+            changed |= self.relist(store)?;
+        }
+        Ok(changed)
+    }
+
+    fn relist(&mut self, store: &Store) -> Result<bool> {
+        let mut there = Vec::new();
+        store
+            .base()
+            .list(c".", |entry| {
+                if entry.kind == Kind::Directory && layout::parse(entry.name).is_some() {
+                    there.push(entry.name.to_vec());
+                }
+                true
+            })
+            .map_err(|e| Error::os(format_args!("listing the store {}", store.home().display()), e))?;
+        let known: std::collections::HashSet<&[u8]> = there.iter().map(Vec::as_slice).collect();
+        let went: Vec<Vec<u8>> = self.targets.keys().filter(|name| !known.contains(name.as_slice())).cloned().collect();
+        let mut changed = !went.is_empty();
+        for name in went {
+            self.remove(&name);
+        }
+        for name in there {
+            changed |= self.insert(store, &name);
+        }
+        Ok(changed)
+    }
+
+    fn insert(&mut self, store: &Store, name: &[u8]) -> bool {
+        let Some(pattern) = pattern_of(store, name) else { return false };
+        match self.targets.entry(name.to_vec()) {
+            MapEntry::Occupied(_) => false,
+            MapEntry::Vacant(entry) => {
+                let target = Arc::new(Target { name: name.to_vec(), pattern, outbox: Mutex::new(None) });
+                self.index.insert(&target.pattern, Arc::clone(&target));
+                entry.insert(target);
+                true
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &[u8]) -> bool {
+        let Some(target) = self.targets.remove(name) else { return false };
+        self.index.remove(&target.pattern, &target);
+        true
+    }
+}
+
+/// The pattern of the channel in this directory; `None`: it is no channel.
+pub(crate) fn pattern_of(store: &Store, name: &[u8]) -> Option<Pattern> {
+    let ChannelName { spelled, .. } = layout::parse(name)?;
+    if layout::is_ambiguous(spelled) {
+        let page = EntryPath::new(name, control::FILE);
+        if let Ok(file) = store.base().open_at(page.as_c_str(), libc::O_RDONLY, 0) {
+            if let Ok((terms, _)) = control::inspect(file.as_fd()) {
+                return Pattern::foreign(&terms.pattern);
+            }
+        }
+    }
+    Pattern::foreign(spelled)
+}
+
+impl Target {
+    /// The channel opened for sending; `Ok(None)`: nobody receives there.
+    pub(crate) fn outbox(&self, store: &Store, now: u64) -> Result<Option<Arc<Outbox>>> {
+        let mut slot = lock(&self.outbox);
+        if let Some(outbox) = &*slot {
+            outbox.touch(now);
+            return Ok(Some(Arc::clone(outbox)));
+        }
+        let opened = match Outbox::open(store.base(), &self.name, store.outboxes()) {
+            // Out of descriptors, it may be: what is open for sending can be opened again.
+            Err(error) if error.kind() == ErrorKind::Io && store.close_idle(u64::MAX) > 0 => {
+                Outbox::open(store.base(), &self.name, store.outboxes())
+            }
+            result => result,
+        }?;
+        let Some(outbox) = opened else { return Ok(None) };
+        outbox.touch(now);
+        let outbox = Arc::new(outbox);
+        if store.may_keep_open(now) {
+            *slot = Some(Arc::clone(&outbox));
+        }
+        Ok(Some(outbox))
+    }
+
+    /// Lets go of an end whose receiver is gone.
+    pub(crate) fn close(&self) {
+        lock(&self.outbox).take();
+    }
+
+    /// Lets go of it if it was last used before `before` and nobody holds its lock.
+    pub(crate) fn close_if_idle(&self, before: u64) -> bool {
+        let Ok(mut slot) = self.outbox.try_lock() else { return false };
+        let idle = slot.as_ref().is_some_and(|outbox| outbox.used.load(Acquire) < before);
+        if idle {
+            *slot = None;
+        }
+        idle
+    }
+}
