@@ -20,7 +20,6 @@ use crate::packed;
 use crate::store::{self, ChannelStats, FRESH_NS, Store};
 use crate::sys::chaos;
 use crate::sys::clock::{self, Deadline};
-use crate::sys::directory::EntryPath;
 use crate::sys::fd::Fd;
 use crate::sys::fifo::{self, Wait};
 use crate::sys::process;

@@ -12,7 +12,6 @@
 //! | 6 | the receiver's pid in its own namespace | " |
 //! | 7 | opened, microseconds since the epoch | " |
 //! | 8 | length of the pattern; its bytes stand from word 128 on | " |
-//! | 16 | state: 1 closed | receiver |
 //! | 24, 32 | messages and bytes queued by libpubsub publishers, signed | all |
 //! | 40 | overflow: 1 when a message file was linked whose id did not fit into the FIFO | all |
 //! | 48, 49 | messages rejected, dropped | publishers |
@@ -30,7 +29,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use crate::sys::directory::read_at;
@@ -57,7 +56,6 @@ const W_CAPACITY_BYTES: usize = 5;
 const W_PID: usize = 6;
 const W_OPENED: usize = 7;
 const W_PATTERN_LEN: usize = 8;
-const W_STATE: usize = 16;
 const W_QUEUED_MESSAGES: usize = 24;
 const W_QUEUED_BYTES: usize = 32;
 const W_OVERFLOW: usize = 40;
@@ -66,8 +64,6 @@ const W_DROPPED: usize = 49;
 const W_RECEIVED: usize = 56;
 const W_MALFORMED: usize = 57;
 const W_PATTERN: usize = 128;
-
-const CLOSED: u64 = 1;
 
 /// What a full channel does with the next message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -178,14 +174,6 @@ impl Control {
 
     pub(crate) fn counters(&self) -> Counters {
         counters(|word| self.map.word(word).load(Relaxed))
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.map.word(W_STATE).load(Relaxed) & CLOSED != 0
-    }
-
-    pub(crate) fn set_closed(&self) {
-        self.map.word(W_STATE).fetch_or(CLOSED, Relaxed);
     }
 
     fn figure(&self, word: usize) -> &AtomicU64 {
@@ -333,9 +321,6 @@ pub(crate) fn is_alive(file: impl AsFd) -> io::Result<bool> {
     lock::is_locked(file, RECEIVER)
 }
 
-/// The open control file of a channel: holds the receiver's lock.
-pub(crate) type Held = OwnedFd;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,7 +380,9 @@ mod tests {
     fn pages_that_cannot_be_are_refused() {
         use std::os::unix::fs::FileExt;
         let (file, _control) = page(3, 100);
-        for (word, value) in [(W_MAGIC, 1), (W_POLICY, 2), (W_TRANSPORT, 9), (W_PATTERN_LEN, 4096), (W_PATTERN_LEN, u64::MAX)] {
+        for (word, value) in
+            [(W_MAGIC, 1), (W_POLICY, 2), (W_TRANSPORT, 9), (W_PATTERN_LEN, 4096), (W_PATTERN_LEN, u64::MAX)]
+        {
             let mut before = [0; 8];
             file.read_exact_at(&mut before, word as u64 * 8).unwrap();
             file.write_all_at(&u64::to_ne_bytes(value), word as u64 * 8).unwrap();

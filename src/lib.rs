@@ -6,6 +6,7 @@ mod error;
 mod ffi;
 mod files;
 mod message;
+mod packed;
 mod publisher;
 mod store;
 mod sys;

@@ -1,12 +1,25 @@
 //! The sending end: match, deliver, count.
+//!
+//! A publish looks for channels that came or went (at most once in 5 us), takes the matching ones, reserves room in each,
+//! writes the message to one file, links it into each channel and rings it. No lock is held while it does, so no publisher
+//! waits for another.
 
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::error::Result;
-use crate::message::Headers;
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::{Delivery, FileMode, MessageFile, Outbox};
+use crate::message::{Headers, v1};
+use crate::store::{Store, Target};
+use crate::sys::chaos;
+use crate::sys::clock::{self, Deadline};
+use crate::sys::fifo::{self, Wait};
+use crate::sys::fork;
+use crate::topic::validate_topic;
 
 /// How to open a publisher.
 #[derive(Debug, Clone, Default)]
@@ -20,50 +33,427 @@ pub struct PublisherOptions {
 /// One message of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Payload<'a> {
-    /// The content.
+    /// The content, up to 4 GiB - 1.
     pub data: &'a [u8],
     /// Its headers.
     pub headers: Option<&'a Headers>,
 }
 
-/// Publishes to one topic; faster than [`publish()`] for many messages. Any thread.
+/// Publishes to one topic; faster than [`publish()`] for many messages. Any thread, several at once; each thread's messages
+/// arrive in its order.
+///
+/// After `fork`, the child's inherited publishers answer [`ErrorKind::Closed`].
 #[derive(Debug)]
-pub struct Publisher {}
+pub struct Publisher {
+    topic: String,
+    home: Option<PathBuf>,
+    full_timeout: Duration,
+    generation: u64,
+    route: Mutex<Route>,
+}
+
+/// The channels that match, as of a version of the registry.
+#[derive(Debug, Clone)]
+struct Route {
+    store: Arc<Store>,
+    version: u64,
+    targets: Arc<[Arc<Target>]>,
+}
+
+thread_local! {
+    static LAST_REJECTED: Cell<u32> = const { Cell::new(0) };
+    /// What stands before the content, put together here.
+    static PREFIX: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A publisher that keeps a larger prefix than this gives the memory back.
+const PREFIX_KEPT: usize = 64 << 10;
+
+/// Matching channels that refused this thread's last publish.
+pub fn last_rejected() -> u32 {
+    LAST_REJECTED.get()
+}
+
+/// Publishes one message to a topic of the default store; answers how many channels took it. Any thread.
+///
+/// Errors as [`Publisher::publish`]; [`InvalidTopic`](ErrorKind::InvalidTopic).
+pub fn publish(topic: &str, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
+    validate_topic(topic)?;
+    let route = Route::new(None, topic)?;
+    let json = headers.filter(|headers| !headers.is_empty()).map(Headers::to_json);
+    route.deliver(topic, data, json.as_deref().unwrap_or("{}"), Duration::ZERO)
+}
+
+impl Route {
+    fn new(home: Option<&Path>, topic: &str) -> Result<Route> {
+        // A store that was deleted while it was known is made anew, once.
+        for last in [false, true] {
+            let store = Store::at(home)?;
+            match store.registry().refresh(&store) {
+                Ok(version) => {
+                    let targets = store.registry().matching(topic).into();
+                    return Ok(Route { store, version, targets });
+                }
+                Err(_) if store.is_gone() && !last => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(ErrorKind::Io, "the store is deleted again and again"))
+    }
+}
 
 impl Publisher {
     /// A publisher for this topic (no wildcards).
+    ///
+    /// Errors: [`InvalidTopic`](ErrorKind::InvalidTopic), and what keeps the store from being opened.
     pub fn open(topic: &str, options: &PublisherOptions) -> Result<Publisher> {
-        let _ = (topic, options);
-        todo!()
+        validate_topic(topic)?;
+        // Whatever the home is relative to now.
+        let home = options.home.as_ref().map(std::path::absolute).transpose();
+        let home = home.map_err(|e| Error::os("finding the store", e))?;
+        let route = Route::new(home.as_deref(), topic)?;
+        Ok(Publisher {
+            topic: topic.to_string(),
+            home,
+            full_timeout: options.full_timeout,
+            generation: fork::generation(),
+            route: Mutex::new(route),
+        })
     }
 
-    /// Publishes one message; answers how many channels took it.
+    /// The topic that it publishes to.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The channels that match now.
+    fn route(&self) -> Result<Route> {
+        // Before the lock, which another thread of the parent may have held.
+        if fork::generation() != self.generation {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                format_args!(
+                    "the publisher on '{}' belongs to the process that forked this one; open one here",
+                    self.topic
+                ),
+            ));
+        }
+        let mut route = self.route.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match route.store.registry().refresh(&route.store) {
+            Ok(version) if version == route.version && !route.store.is_gone() => {}
+            Ok(version) if !route.store.is_gone() => {
+                route.targets = route.store.registry().matching(&self.topic).into();
+                route.version = version;
+            }
+            Err(error) if !route.store.is_gone() => return Err(error),
+            _ => *route = Route::new(self.home.as_deref(), &self.topic)?,
+        }
+        Ok(route.clone())
+    }
+
+    /// Publishes one message; answers how many channels took it: 0 when none matches. When some refused it,
+    /// [`last_rejected`] tells how many.
+    ///
+    /// Errors: when no channel took it and at least one refused it, the weightiest reason:
+    /// [`StoreFull`](ErrorKind::StoreFull), [`Permission`](ErrorKind::Permission), [`Io`](ErrorKind::Io) and what else kept it
+    /// out, before [`QueueFull`](ErrorKind::QueueFull). [`TooLarge`](ErrorKind::TooLarge): more than 4 GiB - 1.
+    /// [`Interrupted`](ErrorKind::Interrupted): a signal was handled while it waited for room.
     pub fn publish(&self, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
-        let _ = (data, headers);
-        todo!()
+        let json = headers.filter(|headers| !headers.is_empty()).map(Headers::to_json);
+        self.route()?.deliver(&self.topic, data, json.as_deref().unwrap_or("{}"), self.full_timeout)
     }
 
     /// Publishes in order and stops before the first that would fail. Answers how many were handled; an error only
     /// when it is the first that fails.
     pub fn publish_batch(&self, payloads: &[Payload<'_>]) -> Result<usize> {
-        let _ = payloads;
-        todo!()
+        // Many payloads share their headers: turn those into text once.
+        let mut last: Option<(&Headers, String)> = None;
+        self.publish_each(payloads.iter().map(|payload| {
+            let Some(headers) = payload.headers.filter(|headers| !headers.is_empty()) else {
+                return (payload.data, None);
+            };
+            if last.as_ref().is_none_or(|(seen, _)| !std::ptr::eq(*seen, headers)) {
+                last = Some((headers, headers.to_json()));
+            }
+            (payload.data, last.as_ref().map(|(_, json)| json.clone()))
+        }))
     }
 
     /// A batch whose payloads lie end to end in `data`, `lengths` bytes each, all with the same headers.
+    ///
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) when `lengths` sum up to something else than `data` has.
     pub fn publish_packed(&self, data: &[u8], lengths: &[u32], headers: Option<&Headers>) -> Result<usize> {
-        let _ = (data, lengths, headers);
-        todo!()
+        let total: u64 = lengths.iter().map(|&len| u64::from(len)).sum();
+        if total != data.len() as u64 {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format_args!("the lengths of the payloads sum up to {total} bytes, but there are {}", data.len()),
+            ));
+        }
+        let json = headers.filter(|headers| !headers.is_empty()).map(Headers::to_json);
+        let mut rest = data;
+        self.publish_each(lengths.iter().map(|&len| {
+            let (payload, behind) = rest.split_at(len as usize);
+            rest = behind;
+            (payload, json.clone())
+        }))
+    }
+
+    fn publish_each<'a>(&self, payloads: impl Iterator<Item = (&'a [u8], Option<String>)>) -> Result<usize> {
+        let route = self.route()?;
+        let mut handled = 0;
+        for (data, json) in payloads {
+            match route.deliver(&self.topic, data, json.as_deref().unwrap_or("{}"), self.full_timeout) {
+                Ok(_) => handled += 1,
+                Err(error) if handled == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(handled)
     }
 }
 
-/// Publishes one message to a topic of the default store; answers how many channels took it.
-pub fn publish(topic: &str, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
-    let _ = (topic, data, headers);
-    todo!()
+/// Who took one message, and who did not.
+struct Tally<'a> {
+    topic: &'a str,
+    taken: usize,
+    rejected: u32,
+    /// The weightiest reason.
+    reason: Option<Error>,
 }
 
-/// Matching channels that refused this thread's last publish.
-pub fn last_rejected() -> u32 {
-    todo!()
+impl Tally<'_> {
+    fn refused(&mut self, outbox: Option<&Outbox>, error: Error) {
+        self.rejected = self.rejected.saturating_add(1);
+        if let Some(outbox) = outbox {
+            outbox.count_rejected();
+        }
+        let weight = |error: &Error| match error.kind() {
+            ErrorKind::StoreFull => 3,
+            ErrorKind::Permission => 2,
+            ErrorKind::QueueFull => 0,
+            _ => 1,
+        };
+        if self.reason.as_ref().is_none_or(|reason| weight(&error) > weight(reason)) {
+            self.reason = Some(error);
+        }
+    }
+
+    fn full(&mut self, outbox: &Outbox) {
+        // Worded only if it is the answer.
+        self.rejected = self.rejected.saturating_add(1);
+        outbox.count_rejected();
+    }
+
+    fn answer(self) -> Result<usize> {
+        LAST_REJECTED.set(self.rejected);
+        if self.taken > 0 || self.rejected == 0 {
+            return Ok(self.taken);
+        }
+        Err(self.reason.unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::QueueFull,
+                format_args!(
+                    "every channel that matches '{}' is full ({} of them); fetch from them, open them with a larger \
+                     capacity or to drop the oldest, or let the publisher wait (full_timeout)",
+                    self.topic, self.rejected
+                ),
+            )
+        }))
+    }
+}
+
+impl Route {
+    /// Publishes one message to the channels of this route.
+    fn deliver(&self, topic: &str, data: &[u8], headers: &str, full_timeout: Duration) -> Result<usize> {
+        LAST_REJECTED.set(0);
+        let len = v1::checked_data_len(topic, headers, data.len())?;
+        if self.targets.is_empty() {
+            return Ok(0);
+        }
+        PREFIX.with_borrow_mut(|prefix| {
+            prefix.clear();
+            let now = clock::wall_us();
+            v1::write_prefix(prefix, self.store.next_id(now)?, now, topic, headers, len);
+            let mut sending = Sending { store: &self.store, prefix, data, mode: None, file: None };
+            let mut tally = Tally { topic, taken: 0, rejected: 0, reason: None };
+            let result = sending.to_all(&self.targets, full_timeout, &mut tally);
+            if let Some(file) = sending.file.take() {
+                file.discard(self.store.base());
+            }
+            chaos::point("publish.done");
+            if prefix.capacity() > PREFIX_KEPT {
+                *prefix = Vec::new();
+            }
+            result?;
+            tally.answer()
+        })
+    }
+}
+
+/// One message on its way.
+struct Sending<'a> {
+    store: &'a Store,
+    prefix: &'a mut Vec<u8>,
+    data: &'a [u8],
+    /// The mode of its file, once it is known whose channels match.
+    mode: Option<FileMode>,
+    /// The message in a file, once a channel has room for it.
+    file: Option<MessageFile>,
+}
+
+/// What became of a message in one channel.
+enum Outcome {
+    Settled,
+    Full(Arc<Outbox>),
+}
+
+impl Sending<'_> {
+    fn bytes(&self) -> u64 {
+        (self.prefix.len() + self.data.len()) as u64
+    }
+
+    fn id(&self) -> u64 {
+        let mut id = [0; 8];
+        id.copy_from_slice(&self.prefix[v1::ID_OFFSET..][..8]);
+        u64::from_be_bytes(id)
+    }
+
+    /// To every target; waits for room in the full ones up to `full_timeout`.
+    fn to_all(&mut self, targets: &[Arc<Target>], full_timeout: Duration, tally: &mut Tally<'_>) -> Result<()> {
+        let now = clock::monotonic_ns();
+        let mut open = Vec::with_capacity(targets.len());
+        for target in targets {
+            match target.outbox(self.store, now) {
+                Ok(Some(outbox)) => open.push((target, outbox)),
+                Ok(None) => {}
+                Err(error) => tally.refused(None, error),
+            }
+        }
+        self.mode = Some(self.store.message_file_mode(open.iter().map(|(_, outbox)| outbox.owner)));
+        let mut full = Vec::new();
+        for (target, outbox) in open {
+            if let Outcome::Full(outbox) = self.to_one(target, outbox, tally) {
+                full.push((target, outbox));
+            }
+        }
+        let mut interrupted = false;
+        if !full.is_empty() && !full_timeout.is_zero() {
+            interrupted = self.wait_for_room(&mut full, full_timeout, tally);
+        }
+        for (_, outbox) in &full {
+            tally.full(outbox);
+        }
+        if interrupted && tally.taken == 0 {
+            LAST_REJECTED.set(tally.rejected);
+            return Err(Error::new(
+                ErrorKind::Interrupted,
+                format_args!("a signal ended the wait for room in the channels that match '{}'", tally.topic),
+            ));
+        }
+        Ok(())
+    }
+
+    fn to_one(&mut self, target: &Target, outbox: Arc<Outbox>, tally: &mut Tally<'_>) -> Outcome {
+        let base = self.store.base();
+        let bytes = self.bytes();
+        if !outbox.reserve(base, bytes) {
+            return Outcome::Full(outbox);
+        }
+        // Two ids cannot both be taken unless something else makes files here.
+        for _ in 0..4 {
+            if let Err(error) = self.write() {
+                outbox.release(bytes);
+                tally.refused(Some(&outbox), error);
+                return Outcome::Settled;
+            }
+            let Some(file) = &self.file else { break };
+            match outbox.deliver(base, file, self.id(), bytes) {
+                Delivery::Taken => {
+                    tally.taken += 1;
+                    return Outcome::Settled;
+                }
+                Delivery::Full => return Outcome::Full(outbox),
+                Delivery::Gone => {
+                    target.close();
+                    return Outcome::Settled;
+                }
+                Delivery::Failed(error) => {
+                    tally.refused(Some(&outbox), error);
+                    return Outcome::Settled;
+                }
+                Delivery::IdTaken => {
+                    // The channels that have the file keep its id: the others get a file with a new one.
+                    if let Err(error) = self.renumber() {
+                        tally.refused(Some(&outbox), error);
+                        return Outcome::Settled;
+                    }
+                    outbox.reserve_anyway(bytes);
+                }
+            }
+        }
+        outbox.release(bytes);
+        tally.refused(
+            Some(&outbox),
+            Error::new(ErrorKind::Corrupt, "message ids are taken again and again in a channel"),
+        );
+        Outcome::Settled
+    }
+
+    /// Writes the file, once.
+    fn write(&mut self) -> Result<()> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        let mode = self.mode.unwrap_or_else(|| self.store.message_file_mode(std::iter::empty()));
+        let file = MessageFile::write(self.store.base(), mode, self.prefix, self.data);
+        let home = self.store.home();
+        self.file =
+            Some(file.map_err(|e| Error::os(format_args!("writing a message in the store {}", home.display()), e))?);
+        Ok(())
+    }
+
+    fn renumber(&mut self) -> Result<()> {
+        let id = self.store.next_id(clock::wall_us())?;
+        self.prefix[v1::ID_OFFSET..][..8].copy_from_slice(&id.to_be_bytes());
+        if let Some(file) = self.file.take() {
+            file.discard(self.store.base());
+        }
+        Ok(())
+    }
+
+    /// Tries the full channels again and again until they took it, are gone, or the time is over; whether a signal ended it.
+    fn wait_for_room(
+        &mut self,
+        full: &mut Vec<(&Arc<Target>, Arc<Outbox>)>,
+        timeout: Duration,
+        tally: &mut Tally<'_>,
+    ) -> bool {
+        /// The first pause, doubled up to [`LONGEST`]: a receiver makes room every few microseconds.
+        const FIRST: Duration = Duration::from_micros(20);
+        const LONGEST: Duration = Duration::from_millis(1);
+        let deadline = Deadline::after(Some(timeout));
+        let mut pause = FIRST;
+        loop {
+            let remaining = deadline.remaining().unwrap_or(LONGEST);
+            if full.is_empty() || remaining.is_zero() {
+                return false;
+            }
+            if fifo::sleep(pause.min(remaining)) == Wait::Signal {
+                return true;
+            }
+            pause = (pause * 2).min(LONGEST);
+            let mut waiting = Vec::new();
+            for (target, outbox) in full.drain(..) {
+                if outbox.is_abandoned() {
+                    target.close();
+                    continue;
+                }
+                if let Outcome::Full(outbox) = self.to_one(target, outbox, tally) {
+                    waiting.push((target, outbox));
+                }
+            }
+            *full = waiting;
+        }
+    }
 }

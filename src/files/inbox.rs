@@ -43,6 +43,8 @@ pub(crate) struct Inbox {
     fifo_capacity: usize,
     /// Ids taken from the FIFO or found in the directory, in the order in which to deliver.
     pending: VecDeque<u64>,
+    /// A message that the caller gave back.
+    returned: Option<Message>,
     /// The beginning of an entry whose end has not been read yet.
     partial: Vec<u8>,
     /// Whether somebody waits on the descriptor, so that it must be readable while `pending` is not empty.
@@ -100,6 +102,7 @@ impl Inbox {
             held: Fd::new(held),
             fifo: Arc::new(Fd::new(fifo)),
             pending: VecDeque::new(),
+            returned: None,
             partial: Vec::new(),
             fd_in_use: false,
             token_out: false,
@@ -139,8 +142,18 @@ impl Inbox {
         self.take_entries(bytes);
     }
 
+    /// Takes back the message that was last taken: it is the next one again.
+    pub(crate) fn put_back(&mut self, message: Message) -> Result<()> {
+        self.returned = Some(message);
+        self.keep_readable()
+    }
+
     /// The next message, if there is one.
     pub(crate) fn next(&mut self) -> Result<Option<Message>> {
+        if let Some(message) = self.returned.take() {
+            self.keep_readable()?;
+            return Ok(Some(message));
+        }
         loop {
             if self.list_due {
                 self.list_due = false;
@@ -338,7 +351,8 @@ impl Inbox {
 
     /// Keeps the descriptor readable while there is more.
     fn keep_readable(&mut self) -> Result<()> {
-        if self.fd_in_use && !self.token_out && !(self.pending.is_empty() && !self.list_due) {
+        let more = !self.pending.is_empty() || self.list_due || self.returned.is_some();
+        if self.fd_in_use && !self.token_out && more {
             let fifo = self.fifo.get().map_err(|e| self.error("waking channel", e))?;
             match fifo::write_own_entry(fifo, TOKEN) {
                 Ok(()) => self.token_out = true,
@@ -473,7 +487,9 @@ impl Inbox {
 
     /// How many messages wait, and their bytes: what is in the directory.
     pub(crate) fn unread(&self) -> Result<(u64, u64)> {
-        unread(&self.base, &self.directory).map_err(|e| self.error("listing channel", e))
+        let (messages, bytes) = unread(&self.base, &self.directory).map_err(|e| self.error("listing channel", e))?;
+        let returned = self.returned.as_ref().map_or(0, |message| message.data().len() as u64);
+        Ok((messages + u64::from(self.returned.is_some()), bytes + returned))
     }
 
     fn error(&self, what: &str, error: io::Error) -> Error {

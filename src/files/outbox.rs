@@ -127,6 +127,13 @@ impl Outbox {
         }
     }
 
+    /// Takes room again that a message had.
+    pub(crate) fn reserve_anyway(&self, bytes: u64) {
+        if let Some(control) = &self.control {
+            control.reserve(bytes);
+        }
+    }
+
     /// Gives back what was reserved for a message that is not delivered.
     pub(crate) fn release(&self, bytes: u64) {
         if let Some(control) = &self.control {
@@ -305,9 +312,10 @@ fn unusable_error(unusable: Unusable, name: &str) -> Error {
                  knows 1); use the same version in every program"
             ),
         ),
-        Unusable::Corrupt(what) => {
-            Error::new(ErrorKind::Corrupt, format_args!("channel '{name}' is corrupt: {what}; close it and open a new one"))
-        }
+        Unusable::Corrupt(what) => Error::new(
+            ErrorKind::Corrupt,
+            format_args!("channel '{name}' is corrupt: {what}; close it and open a new one"),
+        ),
         Unusable::Io(error) => Error::os(format_args!("reading the control page of channel '{name}'"), error),
     }
 }

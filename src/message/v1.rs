@@ -116,6 +116,7 @@ fn malformed<T>(what: impl Display) -> StdResult<T, PrefixError> {
     Err(PrefixError::Malformed(format!("not a version-1 message: {what}")))
 }
 
+#[cfg(any(test, fuzzing))]
 /// Reads a whole message: what stands before the content, and the content. Bytes behind it are ignored.
 pub(crate) fn parse(bytes: &[u8]) -> StdResult<(Prefix<'_>, &[u8]), String> {
     let cut_short = |need: u64| format!("cut short: {} bytes of at least {need}", bytes.len());

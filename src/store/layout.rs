@@ -73,7 +73,9 @@ mod tests {
     #[test]
     fn names_say_what_formix_reads_in_them() {
         assert_eq!(parse(b"news.sports_aB3_x_12"), Some(ChannelName { spelled: "news.sports", pid: 12 }));
-        for name in [&b"tmp"[..], b"a_1", b"a_b_x", b"a_b_", b"_b_1", b"a_b_-1", b"\xff_b_1", b"a_b_99999999999999999999"] {
+        for name in
+            [&b"tmp"[..], b"a_1", b"a_b_x", b"a_b_", b"_b_1", b"a_b_-1", b"\xff_b_1", b"a_b_99999999999999999999"]
+        {
             assert_eq!(parse(name), None, "{}", String::from_utf8_lossy(name));
         }
     }

@@ -47,7 +47,13 @@ pub struct ChannelStats {
 }
 
 impl ChannelStats {
-    pub(crate) fn new(path: PathBuf, terms: &Terms, counters: Counters, unread: (u64, u64), alive: bool) -> ChannelStats {
+    pub(crate) fn new(
+        path: PathBuf,
+        terms: &Terms,
+        counters: Counters,
+        unread: (u64, u64),
+        alive: bool,
+    ) -> ChannelStats {
         ChannelStats {
             topic: terms.pattern.clone(),
             path,

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
-pub(crate) use cleanup::{new_directory_name, remove_channel};
+pub(crate) use cleanup::{new_directory_name, remove_channel, step as clean_step};
 pub(crate) use layout::new_channel_name;
 pub use listing::{ChannelStats, list_channels};
 pub(crate) use registry::{FRESH_NS, Target};
@@ -125,16 +125,16 @@ impl Store {
     fn open(home: &Path) -> Result<Store> {
         let base = match Directory::open(home) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_directory(home, 0o700, None).or_else(|e| if e.kind() == ErrorKind::Exists { Ok(()) } else { Err(e) })?;
+                make_directory(home, 0o700, None)
+                    .or_else(|e| if e.kind() == ErrorKind::Exists { Ok(()) } else { Err(e) })?;
                 Directory::open(home)
             }
             result => result,
         };
         let base = base.map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOTDIR) => Error::new(
-                ErrorKind::InvalidArgument,
-                format_args!("the store {} is not a directory", home.display()),
-            ),
+            Some(libc::ENOTDIR) => {
+                Error::new(ErrorKind::InvalidArgument, format_args!("the store {} is not a directory", home.display()))
+            }
             _ => Error::os(format_args!("opening the store {}", home.display()), error),
         })?;
         let stat = base.own_status().map_err(|e| Error::os("looking at the store", e))?;

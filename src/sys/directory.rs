@@ -350,10 +350,7 @@ mod tests {
     #[test]
     fn message_paths_are_the_directory_and_the_id_in_decimal() {
         for id in [0, 7, 10, u64::MAX] {
-            assert_eq!(
-                EntryPath::of_message(b"a_b_1", id).as_c_str().to_str().unwrap(),
-                format!("a_b_1/{id}")
-            );
+            assert_eq!(EntryPath::of_message(b"a_b_1", id).as_c_str().to_str().unwrap(), format!("a_b_1/{id}"));
         }
         assert_eq!(EntryPath::new(&[b'x'; 300], &[b'y'; 300]).as_c_str(), c"");
     }

@@ -88,7 +88,9 @@ fn without_sigpipe(write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
 fn take_pending(signals: &libc::sigset_t) {
     let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: valid pointers; a NULL siginfo is allowed.
-    unsafe { while libc::sigtimedwait(signals, ptr::null_mut(), &zero) < 0 && *libc::__errno_location() == libc::EINTR {} }
+    unsafe {
+        while libc::sigtimedwait(signals, ptr::null_mut(), &zero) < 0 && *libc::__errno_location() == libc::EINTR {}
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
