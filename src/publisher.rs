@@ -360,7 +360,7 @@ impl Sending<'_> {
         if !outbox.reserve(base, bytes) {
             return Outcome::Full(outbox);
         }
-        // Two ids cannot both be taken unless something else makes files here.
+        // A new file is used up by nobody else, and two ids cannot both be taken unless something else makes files here.
         for _ in 0..4 {
             if let Err(error) = self.write() {
                 outbox.release(bytes);
@@ -381,6 +381,11 @@ impl Sending<'_> {
                 Delivery::Failed(error) => {
                     tally.refused(Some(&outbox), error);
                     return Outcome::Settled;
+                }
+                Delivery::UsedUp => {
+                    // The same message and id, in a new file.
+                    self.file = None;
+                    outbox.reserve_anyway(bytes);
                 }
                 Delivery::IdTaken => {
                     // The channels that have the file keep its id: the others get a file with a new one.

@@ -26,6 +26,8 @@ pub(crate) enum Delivery {
     Full,
     /// Nobody receives there any more.
     Gone,
+    /// Every channel that had the file has removed it: try again with a new one.
+    UsedUp,
     /// The id is in use in this channel: try again with another.
     IdTaken,
     /// It could not be delivered.
@@ -163,6 +165,7 @@ impl Outbox {
         if let Err(error) = file.link(base, path.as_c_str()) {
             return match error.raw_os_error() {
                 Some(libc::EEXIST) => Delivery::IdTaken,
+                Some(libc::ENOENT) if file.is_used_up() => Delivery::UsedUp,
                 Some(libc::ENOENT | libc::ENOTDIR) => Delivery::Gone,
                 _ => Delivery::Failed(self.error("linking a message into channel", error)),
             };
