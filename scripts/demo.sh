@@ -5,10 +5,10 @@ source "$(dirname "$0")/lib.sh"
 scripts/setup.sh demo
 say "building the library, the command and the demo's programs"
 use_stage
-cargo build --release --quiet --example demo_subscriber
+rust=$(build_examples)
 mkdir -p build/demo
 compile build/demo/feed examples/demo/feed.c examples/demo/readings.c
 compile build/demo/subscriber examples/demo/subscriber.c
-cp "$(target_dir)/release/examples/demo_subscriber" build/demo/subscriber-rust
+cp "$rust/demo_subscriber" build/demo/subscriber-rust
 
 exec "$VENV/bin/python" examples/demo/run.py --programs build/demo --library "$LIBPUBSUB" "$@"

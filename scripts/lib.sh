@@ -41,6 +41,15 @@ use_stage() {
     export LIBPUBSUB=$STAGE/lib/libpubsub.so
 }
 
+# Builds the Rust examples and says where they are. In a target directory of their own: they need the development
+# dependencies, whose features would have cargo build the library anew at every change between the two.
+build_examples() {
+    local dir
+    dir=$(target_dir)/examples
+    cargo build --release --examples --target-dir "$dir" >&2
+    printf '%s\n' "$dir/release/examples"
+}
+
 # compile PROGRAM SOURCE...: a C program against the staged library. Warnings are errors: the examples teach.
 compile() {
     local program=$1
