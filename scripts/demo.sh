@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 scripts/setup.sh demo
 say "building the library, the command and the demo's programs"
 use_stage
-rust=$(build_examples)
+rust=$(build_examples demo_subscriber)
 mkdir -p build/demo
 compile build/demo/feed examples/demo/feed.c examples/demo/readings.c
 compile build/demo/subscriber examples/demo/subscriber.c

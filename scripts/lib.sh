@@ -41,13 +41,13 @@ use_stage() {
     export LIBPUBSUB=$STAGE/lib/libpubsub.so
 }
 
-# Builds the Rust examples and says where they are. In a target directory of their own: they need the development
-# dependencies, whose features would have cargo build the library anew at every change between the two.
+# build_examples [NAME]: builds the Rust examples, or one, and says where they are.
 build_examples() {
-    local dir
-    dir=$(target_dir)/examples
-    cargo build --release --examples --target-dir "$dir" >&2
-    printf '%s\n' "$dir/release/examples"
+    local target
+    target=$(target_dir)
+    if [ $# -gt 0 ]; then set -- --example "$1"; else set -- --examples; fi
+    cargo build --profile example "$@" >&2
+    printf '%s\n' "$target/example/examples"
 }
 
 # compile PROGRAM SOURCE...: a C program against the staged library. Warnings are errors: the examples teach.

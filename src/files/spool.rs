@@ -35,7 +35,7 @@ pub(crate) struct MessageFile {
     file: OwnedFd,
     /// Its name in `TMP`, where the system has no files without names.
     name: Option<EntryPath>,
-    /// Whether a channel has had it.
+    /// Whether a channel has taken it.
     linked: Cell<bool>,
 }
 
@@ -79,8 +79,7 @@ impl MessageFile {
         }
     }
 
-    /// Puts it into a channel under this path; `EEXIST` when the name is taken, `ENOENT` when the channel is gone, or
-    /// the file [used up](MessageFile::is_used_up).
+    /// Puts it into a channel under this path; `EEXIST` when the name is taken, `ENOENT` when the channel is gone.
     pub(crate) fn link(&self, base: &Directory, path: &CStr) -> io::Result<()> {
         match &self.name {
             None => base.link_file(self.file.as_fd(), path)?,
@@ -90,10 +89,10 @@ impl MessageFile {
         Ok(())
     }
 
-    /// Whether it can be linked no more: a file without a name may be given its first one, but once every channel that
-    /// had it has removed it (a receiver may be faster than the next link), the system links it nowhere again.
-    pub(crate) fn is_used_up(&self) -> bool {
-        self.name.is_none() && self.linked.get() && status(&self.file).is_ok_and(|status| status.st_nlink == 0)
+    /// Whether it can be linked no more: a file without a name in which the kernel once saw a link and sees none any
+    /// longer, because every channel that took it has fetched it already. Linking it is `ENOENT`, too.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.name.is_none() && self.linked.get() && status(&self.file).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     /// Lets go of it; the channels keep theirs.
