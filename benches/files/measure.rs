@@ -25,9 +25,9 @@ const FAN: usize = 10;
 /// Messages of one measurement of ours: so few that most measurements pass without another process in between, also on
 /// a busy machine.
 const CHUNK: usize = 50;
-/// The same of formix-pubsub, and how seldom it is measured: in every so many rounds.
-const THEIR_CHUNK: usize = 100;
-const THEIR_EVERY: usize = 10;
+/// The same of formix-pubsub, which is slower, and how seldom it is measured: in every so many rounds.
+const THEIR_CHUNK: usize = 10;
+const THEIR_EVERY: usize = 2;
 
 /// How much is measured.
 struct Size {
@@ -126,7 +126,7 @@ pub fn run(dir: &Path, quick: bool) -> Result<Report> {
         crowds.extend(peers::crowd(&crowded, 1_000)?);
         for (others, home, count, every) in [
             (names::ALONE, dir.join("formix"), THEIR_CHUNK, THEIR_EVERY),
-            (names::THOUSAND, crowded, 5, 4 * THEIR_EVERY),
+            (names::THOUSAND, crowded, 1, 5 * THEIR_EVERY),
         ] {
             theirs.push(Theirs { others, process: RefCell::new(Formix::start(python, &home)?), count, every });
         }
@@ -184,7 +184,7 @@ fn publish_unheard(size: &Size, ours: &[RefCell<Ours>]) -> Result<Vec<Series>> {
             }
             Ok(per(begin.elapsed(), CHUNK))
         });
-        contest.add(format!("libpubsub, publish() to ever new topics, {}", store.borrow().others), {
+        contest.add(format!("libpubsub, a Publisher opened for each, {}", store.borrow().others), {
             let home = store.borrow().home.clone();
             let mut topic = 0;
             move || {
@@ -223,7 +223,7 @@ fn publish_to_many(size: &Size, dir: &Path, ours: &RefCell<Ours>, theirs: &[Thei
     });
     if let Some(alone) = theirs.first() {
         contest.add_rare(THEIR_EVERY, names::FORMIX, || {
-            alone.process.borrow_mut().time("publish", THEIR_CHUNK / FAN, "fan.out", &[("channels", FAN)])
+            alone.process.borrow_mut().time("publish", 5, "fan.out", &[("channels", FAN)])
         });
     }
     contest.run(size.rounds)
@@ -258,7 +258,7 @@ fn receive(size: &Size, ours: &RefCell<Ours>, theirs: &[Theirs]) -> Result<Vec<S
             alone.process.borrow_mut().time("fetch", THEIR_CHUNK, TOPIC, &[])
         });
         // 10 ms a message.
-        contest.add_rare(4 * THEIR_EVERY, names::SUBSCRIBE, || {
+        contest.add_rare(20 * THEIR_EVERY, names::SUBSCRIBE, || {
             alone.process.borrow_mut().time("subscribe", 30, TOPIC, &[])
         });
     }
@@ -281,7 +281,7 @@ fn open_and_close(size: &Size, ours: &[RefCell<Ours>], theirs: &[Theirs]) -> Res
     }
     for Theirs { others, process, .. } in theirs {
         contest.add_rare(THEIR_EVERY, format!("{}, {others}", names::FORMIX), || {
-            process.borrow_mut().time("open_close", 10 * COUNT, "bench.open.=", &[])
+            process.borrow_mut().time("open_close", COUNT, "bench.open.=", &[])
         });
     }
     // Each of these takes long, and an opening cleans up as well.

@@ -52,7 +52,7 @@ impl<'a> Contest<'a> {
         self.add_rare(1, name, measure);
     }
 
-    /// Something slow, measured in every `every`-th round only.
+    /// Something slow, measured in every `every`-th round only; a run has more rounds than that.
     pub fn add_rare(&mut self, every: usize, name: impl Into<String>, measure: impl FnMut() -> Result<f64> + 'a) {
         self.entries.push((name.into(), every, Box::new(measure)));
     }
