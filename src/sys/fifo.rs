@@ -46,21 +46,20 @@ pub(crate) fn write_entry(fd: BorrowedFd<'_>, entry: u64) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 fn write_without_signal(fd: BorrowedFd<'_>, entry: u64) -> Option<io::Result<()>> {
     /// `EPIPE` without SIGPIPE. Not in the libc crate yet.
-    const RWF_NOSIGNAL: libc::c_int = 0x100;
+    const RWF_NOSIGNAL: libc::c_long = 0x100;
     static UNKNOWN: AtomicBool = AtomicBool::new(false);
     if UNKNOWN.load(Ordering::Relaxed) {
         return None;
     }
     let bytes = entry.to_be_bytes();
     let piece = libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() };
-    // As it is, and not through the C library, since not every C library has pwritev2. The position is -1, "where the file
-    // stands", in the lower of two halves.
-    let (low, high): (libc::c_long, libc::c_long) = (-1, 0);
+    // As it is, and not through the C library, since not every C library has pwritev2. Every argument as wide as a register,
+    // for the kernel gets the whole of it. The position is -1, "where the file stands", in the lower of two halves.
+    let number = libc::c_long::from(fd.as_raw_fd());
+    let (pieces, low, high): (libc::c_long, libc::c_long, libc::c_long) = (1, -1, 0);
     let result = written(|| {
         // SAFETY: one piece, valid for its length; writing does not change it. The arguments are those of pwritev2.
-        unsafe {
-            libc::syscall(libc::SYS_pwritev2, fd.as_raw_fd(), &piece, 1 as libc::c_long, low, high, RWF_NOSIGNAL) as _
-        }
+        unsafe { libc::syscall(libc::SYS_pwritev2, number, &raw const piece, pieces, low, high, RWF_NOSIGNAL) as _ }
     });
     match &result {
         // An older kernel, or a filter of system calls that does not know this one.
