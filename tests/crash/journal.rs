@@ -8,15 +8,38 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A publish was called.
-    Begun { seq: u64, topic: u64 },
+    Begun {
+        seq: u64,
+        topic: u64,
+    },
     /// It returned: so many channels took it, so many refused. `taken` is [`NONE_TOOK`] for an error.
-    Answered { seq: u64, taken: u64, rejected: u64 },
+    Answered {
+        seq: u64,
+        taken: u64,
+        rejected: u64,
+    },
     /// A channel's open call returned.
-    Opened { session: u64, pattern: u64, drop_oldest: u64 },
-    Got { session: u64, publisher: u64, seq: u64, id: u64, dropped_before: u64 },
+    Opened {
+        session: u64,
+        pattern: u64,
+        drop_oldest: u64,
+    },
+    Got {
+        session: u64,
+        publisher: u64,
+        seq: u64,
+        id: u64,
+        dropped_before: u64,
+    },
     /// A fetch that was called at this time found nothing; the counters as they were after it.
-    Drained { session: u64, dropped: u64, rejected: u64 },
-    Closed { session: u64 },
+    Drained {
+        session: u64,
+        dropped: u64,
+        rejected: u64,
+    },
+    Closed {
+        session: u64,
+    },
 }
 
 pub const NONE_TOOK: u64 = u64::MAX;

@@ -15,7 +15,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("deleted in place", "survivors::a_channel_is_closed_under_publishers", "not empty"),
     ("unread messages stay", "points::killed_or_stopped_at_a_point_of_opening_closing_or_cleaning", "LEFT"),
     ("not taken back", "survivors::a_message_for_a_dead_receiver_is_taken_back", "STAYS"),
-    ("ids from a coarse clock", "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm", "ID TWICE|again and again"),
+    (
+        "ids from a coarse clock",
+        "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm",
+        "ID TWICE|again and again",
+    ),
     ("half a message", "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm", "MALFORMED"),
     ("reaps the living", "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm", "no directory any more"),
 ];

@@ -82,7 +82,7 @@ impl Process {
 
     pub fn report(&self) -> String {
         let errors = std::fs::read_to_string(&self.errors).unwrap_or_default();
-        let last = self.journal.exists().then(|| journal::read(&self.journal)).unwrap_or_default();
+        let last = if self.journal.exists() { journal::read(&self.journal) } else { Vec::new() };
         let last = last.last().map(|(time, event)| (journal::now().saturating_sub(*time) / 1_000_000, *event));
         let wait = std::fs::read_to_string(format!("/proc/{}/wchan", self.child.id())).unwrap_or_default();
         format!(

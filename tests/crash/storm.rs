@@ -174,17 +174,18 @@ pub fn rage(storm: &Storm) -> (Summary, Figures) {
     crew.await_end(&["publish", "churn", "clean", "formix publish"]);
     // Nobody is wedged: what is published now arrives at every keeper.
     let mut probe = Sender::new(run, FOREIGN - 1, Duration::from_millis(20));
-    for topic in 0..TOPICS.len() {
+    for (topic, name) in TOPICS.iter().enumerate() {
         let mut tries = 0;
         while !probe.send(topic, 100) {
             tries += 1;
             crew.look(true);
-            assert!(tries < 1_000, "WEDGED: '{}' stays full", TOPICS[topic]);
+            assert!(tries < 1_000, "WEDGED: '{name}' stays full");
         }
     }
     for number in 1..=KEEPERS.len() as u64 {
         let path = run.join(format!("{number}.journal"));
-        let reached = |(_, event): &(u64, Event)| matches!(event, Event::Got { publisher, .. } if *publisher == FOREIGN - 1);
+        let reached =
+            |(_, event): &(u64, Event)| matches!(event, Event::Got { publisher, .. } if *publisher == FOREIGN - 1);
         let is_there = || {
             crew.look(true);
             journal::read(&path).iter().any(reached)
@@ -232,9 +233,9 @@ fn nothing_is_lost_doubled_reordered_or_left_in_a_storm() {
 
 #[test]
 fn nor_with_formix_programs_in_it() {
-    let formix = std::env::var("PUBSUB_FORMIX_PYTHON").ok().filter(|python| !python.is_empty());
+    let formix = std::env::var("FORMIX_PYTHON").ok().filter(|python| !python.is_empty());
     if formix.is_none() {
-        println!("skipped: PUBSUB_FORMIX_PYTHON names no Python with formix-pubsub");
+        println!("skipped: FORMIX_PYTHON names no Python with formix-pubsub");
         return;
     }
     let storm = Storm { formix, ..settings(6.0) };
