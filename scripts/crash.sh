@@ -6,4 +6,4 @@ scripts/setup.sh test
 
 export PUBSUB_STORM_SECONDS=${PUBSUB_STORM_SECONDS:-300}
 export FORMIX_PYTHON=${FORMIX_PYTHON:-$VENV/bin/python}
-cargo test --features chaos --test crash -- --nocapture --test-threads=1
+cargo test --features chaos --test crash -- --include-ignored --nocapture --test-threads=1

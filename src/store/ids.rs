@@ -86,7 +86,7 @@ impl StorePage {
         let floor = id::floor(wall_us);
         let ceiling = id::floor(wall_us.saturating_add(FAR_AHEAD_US));
         if chaos::planted("ids from a coarse clock") {
-            return id::floor(wall_us / 32 * 32);
+            return id::floor(wall_us / 1024 * 1024);
         }
         let next = |last: u64| if last >= floor && last < ceiling { last + 1 } else { floor };
         let word = self.map.word(W_LAST_ID);

@@ -226,7 +226,7 @@ fn settings(seconds: f64) -> Storm {
 
 #[test]
 fn nothing_is_lost_doubled_reordered_or_left_in_a_storm() {
-    let storm = settings(6.0);
+    let storm = settings(4.0);
     println!("seed {}", storm.seed);
     println!("{:?}", rage(&storm));
 }
@@ -238,7 +238,7 @@ fn nor_with_formix_programs_in_it() {
         println!("skipped: FORMIX_PYTHON names no Python with formix-pubsub");
         return;
     }
-    let storm = Storm { formix, ..settings(6.0) };
+    let storm = Storm { formix, ..settings(4.0) };
     println!("seed {}", storm.seed);
     println!("{:?}", rage(&storm));
 }
