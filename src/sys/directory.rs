@@ -268,7 +268,8 @@ fn open_at(dir: libc::c_int, path: &CStr, flags: libc::c_int, mode: u32) -> io::
     }
 }
 
-/// Makes a directory below `base` with the mode of `base` itself, unless it is there.
+/// Makes a directory below `base` with the mode of `base` itself, unless it is there. In a store of another user (this is
+/// root then) it is made his, or he could not use it.
 pub(crate) fn ensure(base: &Directory, path: &CStr) -> io::Result<()> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY;
     match base.open_at(path, flags, 0) {
@@ -276,9 +277,18 @@ pub(crate) fn ensure(base: &Directory, path: &CStr) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
         Err(error) => return Err(error),
     }
-    match base.make_directory(path, base.own_status()?.st_mode & 0o7777) {
+    let store = base.own_status()?;
+    match base.make_directory(path, store.st_mode & 0o7777) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Err(_) => Ok(()),
+        Ok(()) => {
+            let made = base.open_at(path, flags, 0)?;
+            if status(&made)?.st_uid != store.st_uid {
+                // Not allowed in a shared store, whose group may use it.
+                let _ = set_owner(&made, store.st_uid);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -286,6 +296,12 @@ pub(crate) fn ensure(base: &Directory, path: &CStr) -> io::Result<()> {
 pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed.
     check(unsafe { libc::fchmod(file.as_fd().as_raw_fd(), mode as libc::mode_t) })
+}
+
+/// Sets the owner of an open file.
+pub(crate) fn set_owner(file: impl AsFd, uid: u32) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed; -1 leaves the group alone.
+    check(unsafe { libc::fchown(file.as_fd().as_raw_fd(), uid, u32::MAX) })
 }
 
 /// Sets the group of an open file.
