@@ -62,6 +62,10 @@ impl State {
                 unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
                 Value::Null
             }
+            "old kernel" => {
+                link_by_descriptor_no_more();
+                Value::Null
+            }
             "create" => {
                 let group = Some(text("group")).filter(|group| !group.is_empty()).map(String::from);
                 pubsub::create_store(home, &StoreOptions { mode: number("mode") as u32, group })?;
@@ -123,6 +127,30 @@ fn become_user(user: u32, groups: &[u32]) {
     // SAFETY: a valid list of groups; the other two take numbers.
     let result = unsafe { (libc::setgroups(groups.len(), groups.as_ptr()), libc::setgid(user), libc::setuid(user)) };
     assert_eq!(result, (0, 0, 0), "{}", std::io::Error::last_os_error());
+}
+
+/// From now on the kernel answers this process as those before 6.10 answer one without rights: no link is made from a mere
+/// descriptor (`linkat` with `AT_EMPTY_PATH` is `ENOENT`).
+fn link_by_descriptor_no_more() {
+    let instruction = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let answer = libc::BPF_RET | libc::BPF_K;
+    // Offsets in struct seccomp_data: the number at 0, the low half of the fifth argument at 16 + 4 * 8.
+    let mut filter = [
+        instruction(load, 0, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 3, libc::SYS_linkat as u32),
+        instruction(load, 0, 0, 48),
+        instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 1, libc::AT_EMPTY_PATH as u32),
+        instruction(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOENT as u32),
+        instruction(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: a valid program, which the kernel copies; it holds for this thread, which is the one that publishes.
+    let result = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program)
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// A file of two counters that two processes hand the turn over with: the opener's, the publisher's.

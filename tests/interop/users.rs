@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Home, Peer, hex, is_root, noise, set_mode};
+use crate::support::{Home, Peer, hex, is_root, noise, texts};
 
 const ALICE: u32 = 54_341;
 const BOB: u32 = 54_342;
@@ -262,15 +262,33 @@ fn a_publisher_that_gives_up_roots_rights_goes_on_publishing() {
     let home = Home::of_everybody();
     let mut alice = peer_of(&home, ALICE, &[]);
     alice.open("kept");
-    // As daemons do: begun as root, and then a user, whom the kernel keeps out of /proc/self/fd.
-    let mut daemon = home.peer();
-    assert_eq!(daemon.publish("kept", "as root"), 1);
-    daemon.become_user(ALICE, &[]);
-    assert_eq!(daemon.publish("kept", "as a user"), 1);
-    // One that was never anything else.
-    let mut other = peer_of(&home, ALICE, &[]);
-    assert_eq!(other.publish("kept", "as the same"), 1);
-    assert_eq!(alice.texts(), ["as root", "as a user", "as the same"]);
+    for old_kernel in [false, true] {
+        // As daemons do: begun as root, and then a user, whom the kernel keeps out of /proc/self/fd.
+        let mut daemon = home.peer();
+        assert_eq!(daemon.publish("kept", "as root"), 1);
+        daemon.become_user(ALICE, &[]);
+        // One that was never anything else.
+        let mut other = peer_of(&home, ALICE, &[]);
+        if old_kernel {
+            daemon.run(json!({"do": "old kernel"}));
+            other.run(json!({"do": "old kernel"}));
+        }
+        assert_eq!(daemon.publish("kept", "as a user"), 1, "old kernel: {old_kernel}");
+        assert_eq!(daemon.publish("kept", "again"), 1);
+        assert_eq!(other.publish("kept", "as the same"), 1, "old kernel: {old_kernel}");
+        assert_eq!(alice.texts(), ["as root", "as a user", "again", "as the same"]);
+    }
     alice.run(json!({"do": "close"}));
     home.assert_clean();
+}
+
+#[test]
+fn a_publisher_on_a_kernel_before_6_10_needs_no_rights() {
+    let home = Home::new();
+    let mut channel = home.channel("kept");
+    let mut peer = home.peer();
+    peer.run(json!({"do": "old kernel"}));
+    assert_eq!(peer.publish("kept", "one"), 1);
+    assert_eq!(peer.publish("kept", "two"), 1);
+    assert_eq!(texts(&mut channel), ["one", "two"]);
 }
