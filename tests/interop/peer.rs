@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pubsub::{Channel, ChannelOptions, Error, FullPolicy, Publisher, PublisherOptions, StoreOptions};
 use serde_json::{Value, json};
@@ -181,21 +181,24 @@ impl Bell {
         let since = Instant::now();
         while self.get(counter) != value {
             assert!(since.elapsed().as_secs() < 60, "the other side does not take its turn");
-            std::thread::yield_now();
+            // Leaves the processor to the other side.
+            std::thread::sleep(Duration::from_micros(100));
         }
     }
 }
 
-/// Opens a channel again and again; tells the publisher in the moment in which `open` returns, waits for it to have
-/// published, and answers in how many rounds the message was not there.
+/// Opens a channel again and again, each time that the publisher is at work; tells it in the moment in which `open` returns,
+/// waits for it to have published, and answers in how many rounds the message was not there.
 fn open_in_rounds(home: Option<&Path>, topic: &str, bell: &Path, rounds: u64) -> Result<u64, Error> {
     let bell = Bell::open(bell);
+    let options = ChannelOptions { home: home.map(PathBuf::from), ..Default::default() };
     let mut missed = 0;
     for round in 1..=rounds {
-        let options = ChannelOptions { home: home.map(PathBuf::from), ..Default::default() };
+        bell.set(0, 2 * round - 1);
+        bell.wait(1, 2 * round - 1);
         let mut channel = Channel::open(topic, &options)?;
-        bell.set(0, round);
-        bell.wait(1, round);
+        bell.set(0, 2 * round);
+        bell.wait(1, 2 * round);
         let wanted = format!("after {round}");
         let mut found = false;
         while let Some(message) = channel.fetch()? {
@@ -206,25 +209,28 @@ fn open_in_rounds(home: Option<&Path>, topic: &str, bell: &Path, rounds: u64) ->
     Ok(missed)
 }
 
-/// Publishes without pause, so that it has always looked at the store just now; once the opener has told that its channel is
-/// open, the next message is the one that must arrive. Answers how often the publisher says that it did not.
+/// Publishes without pause while the opener opens, so that it has always looked at the store just now; once the opener has told
+/// that its channel is open, the next message is the one that must arrive. Answers how often the publisher says that it did
+/// not.
 pub fn publish_in_rounds(home: Option<&Path>, topic: &str, bell: &Path, rounds: u64) -> Result<u64, Error> {
     let bell = Bell::open(bell);
     let options = PublisherOptions { home: home.map(PathBuf::from), ..Default::default() };
     let publisher = Publisher::open(topic, &options)?;
     let mut missed = 0;
-    let since = Instant::now();
     for round in 1..=rounds {
-        let mut taken = 0;
-        while bell.get(0) != round {
+        bell.wait(0, 2 * round - 1);
+        publisher.publish(b"before", None)?;
+        bell.set(1, 2 * round - 1);
+        let (mut taken, since) = (0, Instant::now());
+        while bell.get(0) != 2 * round {
             assert!(since.elapsed().as_secs() < 60, "the opener does not take its turn");
             // An opener that is not scheduled for long must not find its queue full.
-            if taken < 1000 {
+            if taken < 100 {
                 taken += publisher.publish(b"before", None)?;
             }
         }
         missed += u64::from(publisher.publish(format!("after {round}").as_bytes(), None)? != 1);
-        bell.set(1, round);
+        bell.set(1, 2 * round);
     }
     Ok(missed)
 }
