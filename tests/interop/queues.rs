@@ -1,9 +1,9 @@
 //! Queues: not yet open, closed under a publisher, full.
 
-use pubsub::{ErrorKind, last_rejected};
+use pubsub::{Channel, ErrorKind, last_rejected};
 use serde_json::json;
 
-use crate::support::{Home, messages_in, names, texts};
+use crate::support::{Formix, Home, messages_in, names, texts};
 
 /// What a formix FIFO takes.
 const FORMIX_CAPACITY: usize = 8192;
@@ -88,33 +88,47 @@ fn a_full_formix_fifo_refuses_us_and_we_leave_no_orphan() {
     assert_eq!(names(&directory), ["queue"]);
 }
 
-#[test]
-fn what_formix_could_not_tell_us_of_is_delivered_in_order_and_once() {
+/// A channel into which formix-pubsub has published more than its FIFO takes, its process, and the contents in their order.
+fn flooded(home: &Home) -> (Channel, Formix, Vec<String>) {
     const BEYOND: usize = 300;
-    let home = Home::new();
-    let mut channel = home.channel("flood");
+    let channel = home.channel("flood");
     let mut formix = home.formix();
     let total = FORMIX_CAPACITY + BEYOND;
     let counts = formix.run(&format!("[publish('flood', b'%d' % n) for n in range({total})]"));
     // Its ids collide now and then, which its count tells; what the FIFO did not take it counts all the same.
-    let mut expected: Vec<String> = (0..total).filter(|&n| counts[n] == json!(1)).map(|n| n.to_string()).collect();
-    assert_eq!(messages_in(channel.path()).len(), expected.len());
-    assert!(expected.len() > FORMIX_CAPACITY, "the FIFO was filled: {}", expected.len());
-    // Ours among them, and more of theirs, while it is being emptied.
-    assert_eq!(home.publish("flood", b"ours"), 1);
-    expected.push("ours".into());
-    let mut found = Vec::new();
-    for _ in 0..100 {
-        found.push(String::from_utf8(channel.fetch().unwrap().unwrap().data().to_vec()).unwrap());
-    }
-    assert_eq!(formix.publish("flood", "late"), 1);
-    expected.push("late".into());
-    found.extend(texts(&mut channel));
+    let sent: Vec<String> = (0..total).filter(|&n| counts[n] == json!(1)).map(|n| n.to_string()).collect();
+    assert_eq!(messages_in(channel.path()).len(), sent.len());
+    assert!(sent.len() > FORMIX_CAPACITY, "the FIFO was filled: {}", sent.len());
+    (channel, formix, sent)
+}
+
+fn assert_delivered(channel: &mut Channel, found: &[String], expected: &[String]) {
     assert_eq!(found.len(), expected.len());
     assert_eq!(found, expected);
     assert_eq!(messages_in(channel.path()), [""; 0]);
     let stats = channel.stats().unwrap();
     assert_eq!((stats.received, stats.unread_messages, stats.malformed), (expected.len() as u64, 0, 0));
+}
+
+#[test]
+fn what_formix_could_not_tell_us_of_is_delivered_in_order_and_once() {
+    let home = Home::new();
+    let (mut channel, _formix, expected) = flooded(&home);
+    let found = texts(&mut channel);
+    assert_delivered(&mut channel, &found, &expected);
+}
+
+#[test]
+fn what_comes_while_a_flood_of_formix_is_read_comes_behind_it() {
+    let home = Home::new();
+    let (mut channel, mut formix, mut expected) = flooded(&home);
+    assert_eq!(home.publish("flood", b"ours"), 1);
+    let next = |channel: &mut Channel| String::from_utf8(channel.fetch().unwrap().unwrap().data().to_vec()).unwrap();
+    let mut found: Vec<String> = (0..100).map(|_| next(&mut channel)).collect();
+    assert_eq!(formix.publish("flood", "late"), 1);
+    expected.extend(["ours".to_string(), "late".to_string()]);
+    found.extend(texts(&mut channel));
+    assert_delivered(&mut channel, &found, &expected);
 }
 
 #[test]
