@@ -159,3 +159,24 @@ fn what_a_publisher_of_formix_left_half_done_harms_nobody() {
     assert_eq!(formix.publish("half", "and on"), 1);
     assert_eq!(texts(&mut channel), ["and on"]);
 }
+
+#[test]
+fn a_receiver_waits_quietly_once_a_formix_publisher_has_closed_the_fifo() {
+    let home = Home::new();
+    let mut channel = home.channel("quiet");
+    let mut formix = home.formix();
+    let fd = channel.fd().unwrap();
+    let ready = || {
+        let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid pollfd.
+        unsafe { libc::poll(&mut entry, 1, 0) };
+        entry.revents
+    };
+    for _ in 0..3 {
+        assert_eq!(formix.publish("quiet", "one"), 1);
+        assert_eq!(ready(), libc::POLLIN);
+        assert_eq!(texts(&mut channel), ["one"]);
+        // No hang-up, although its only writer has come and gone.
+        assert_eq!(ready(), 0);
+    }
+}

@@ -292,3 +292,20 @@ fn a_publisher_on_a_kernel_before_6_10_needs_no_rights() {
     assert_eq!(peer.publish("kept", "two"), 1);
     assert_eq!(texts(&mut channel), ["one", "two"]);
 }
+
+#[test]
+fn formix_cleanup_of_another_user_leaves_a_living_channel_in_a_shared_store() {
+    if !is_root() {
+        return;
+    }
+    let (home, mut alice, mut bob) = shared();
+    bob.open("living");
+    assert_eq!(bob.publish("living", "one"), 1);
+    // formix-pubsub takes every process that it may not signal for dead; the sticky bits stop it.
+    let mut formix = home.formix();
+    formix.run(&format!("become({ALICE}, [{GROUP}])"));
+    assert_eq!(formix.run("len(Channel.inactive_paths())"), 1);
+    formix.run("Channel.cleanup_inactive()");
+    assert_eq!(alice.publish("living", "two"), 1);
+    assert_eq!(bob.texts(), ["one", "two"]);
+}
