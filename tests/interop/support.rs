@@ -374,7 +374,7 @@ fn make_python(place: &Path) {
     let draft = place.with_extension(std::process::id().to_string());
     run("python3".into(), &["-m", "venv", draft.to_str().unwrap()]);
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "formix-pubsub==1.0.0"];
-    run(draft.join("bin/python").into(), &pip);
+    run(draft.join("bin/python"), &pip);
     let _ = fs::remove_dir_all(place);
     fs::rename(&draft, place).unwrap();
 }
