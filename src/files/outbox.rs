@@ -170,7 +170,9 @@ impl Outbox {
         if let Err(error) = file.link(base, path.as_c_str()) {
             return match error.raw_os_error() {
                 Some(libc::EEXIST) => Delivery::IdTaken,
-                Some(libc::ENOENT) if file.is_spent() && !chaos::planted("a spent file counts as gone") => {
+                Some(libc::ENOENT | libc::EACCES)
+                    if file.is_spent() && !chaos::planted("a spent file counts as gone") =>
+                {
                     Delivery::FileSpent
                 }
                 Some(libc::ENOENT | libc::ENOTDIR) => Delivery::Gone,

@@ -21,7 +21,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "ID TWICE|again and again",
     ),
     ("half a message", "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm", "MALFORMED"),
-    ("reaps the living", "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm", "no directory any more|deleted by another"),
+    (
+        "reaps the living",
+        "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm",
+        "no directory any more|deleted by another",
+    ),
 ];
 
 #[test]
