@@ -5,5 +5,5 @@ need_cargo
 scripts/setup.sh test
 
 export PUBSUB_STORM_SECONDS=${PUBSUB_STORM_SECONDS:-300}
-export FORMIX_PYTHON=${FORMIX_PYTHON:-$VENV/bin/python}
+export PUBSUB_FORMIX_PYTHON=${PUBSUB_FORMIX_PYTHON:-$VENV/bin/python}
 cargo test --features chaos --test crash -- --include-ignored --nocapture --test-threads=1

@@ -257,7 +257,9 @@ impl Outbox {
             }
             chaos::point("drop.announced");
             if let Err(error) = base.unlink(path.as_c_str()) {
-                control.withdraw_drop();
+                if !late {
+                    control.withdraw_drop();
+                }
                 match error.raw_os_error() {
                     // The receiver took it, or another publisher dropped it.
                     Some(libc::ENOENT) => continue,

@@ -2,7 +2,7 @@
 //! whole, in order, never twice, none lost uncounted, and nothing is left.
 //!
 //! Needs the feature `chaos`. `PUBSUB_STORM_SECONDS` makes the storms longer, `CRASH_SEED` picks another one,
-//! `CRASH_KEEP` keeps the directories, `CRASH_DIRECTORY` has them elsewhere than in memory, `FORMIX_PYTHON` (a Python with formix-pubsub) adds programs of that kind.
+//! `CRASH_KEEP` keeps the directories, `CRASH_DIRECTORY` has them elsewhere than in memory, `PUBSUB_FORMIX_PYTHON` (a Python with formix-pubsub) adds programs of that kind.
 
 mod actor;
 mod journal;

@@ -233,9 +233,9 @@ fn nothing_is_lost_doubled_reordered_or_left_in_a_storm() {
 
 #[test]
 fn nor_with_formix_programs_in_it() {
-    let formix = std::env::var("FORMIX_PYTHON").ok().filter(|python| !python.is_empty());
+    let formix = std::env::var("PUBSUB_FORMIX_PYTHON").ok().filter(|python| !python.is_empty());
     if formix.is_none() {
-        println!("skipped: FORMIX_PYTHON names no Python with formix-pubsub");
+        println!("skipped: PUBSUB_FORMIX_PYTHON names no Python with formix-pubsub");
         return;
     }
     let storm = Storm { formix, ..settings(4.0) };
