@@ -58,7 +58,8 @@ pub fn cleanup(home: Option<&Path>) -> Result<u64> {
     Ok(removed)
 }
 
-/// What every open of a channel does for the store: looks at a few channels and removes the dead among them, now and then.
+/// What every open of a channel does for the store, now and then: looks at a few channels and removes the dead among them,
+/// and what is left of them in `tmp`.
 pub(crate) fn step(store: &Store) {
     let Ok(page) = store.page() else { return };
     // Nobody else takes this step for now; how long it pays to wait is known once the store has been listed.
@@ -69,6 +70,8 @@ pub(crate) fn step(store: &Store) {
     let count = names.len() as u64;
     // Listing takes 0.1 us a channel: at most 1 % of the time.
     page.set_cleaning_due(if count <= SMALL { 0 } else { count * 10 });
+    // Nobody is told of what cannot be removed: `cleanup` tries it again.
+    let _ = clean_tmp(store.base());
     if count == 0 {
         return;
     }
