@@ -65,8 +65,7 @@ func Publish(topic string, data []byte, headers ...Header) (Receipt, error) {
 	if size == 0 {
 		data = nothing[:]
 	}
-	// `&data[0]` in the call itself tells cgo to look at no more than the slice: it may lie in a struct with pointers.
-	return receipt(C.psgo_publish((*C.char)(unsafe.Pointer(&s.text[0])), unsafe.Pointer(&data[0]), C.size_t(size),
+	return receipt(C.psgo_publish((*C.char)(unsafe.Pointer(&s.text[0])), (*C.uint8_t)(&data[0]), C.size_t(size),
 		(*C.char)(unsafe.Pointer(&s.text[start])), C.size_t(len(text)-start)))
 }
 
@@ -161,7 +160,7 @@ func (p *Publisher) publish(data, headers []byte) (Receipt, error) {
 	if size == 0 {
 		data = nothing[:]
 	}
-	return receipt(C.psgo_publisher_publish(p.handle, unsafe.Pointer(&data[0]), C.size_t(size), chars(headers),
+	return receipt(C.psgo_publisher_publish(p.handle, (*C.uint8_t)(&data[0]), C.size_t(size), chars(headers),
 		C.size_t(len(headers)), C.bool(p.waits)))
 }
 
@@ -249,7 +248,7 @@ func (p *Publisher) packed(data []byte, lengths []uint32, headers []byte) (int, 
 			content = nothing[:]
 		}
 		// The library adds the lengths up: it reads no more of the content than they say.
-		result := C.psgo_publisher_packed(p.handle, unsafe.Pointer(&content[0]), (*C.uint32_t)(&lengths[0]),
+		result := C.psgo_publisher_packed(p.handle, (*C.uint8_t)(&content[0]), (*C.uint32_t)(&lengths[0]),
 			C.size_t(len(lengths)), chars(headers), C.size_t(len(headers)), C.bool(p.waits))
 		// It stops short without a reason, and gives it when that message comes first.
 		if err := failure(result); err != nil {

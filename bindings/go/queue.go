@@ -46,7 +46,7 @@ func (q *queue) fetch(handle *C.ps_channel) (bool, error) {
 	pooled := buffers.Get().(*[fetchWords]uint64)
 	words := pooled[:]
 	for {
-		result := C.psgo_fetch(handle, unsafe.Pointer(&words[0]), C.size_t(len(words)*8))
+		result := C.psgo_fetch(handle, (*C.uint64_t)(&words[0]), C.size_t(len(words)*8))
 		if result.value > 0 {
 			q.pooled, q.left, q.at = pooled, int(result.value), 0
 			q.bytes = unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)[:int(result.more)]

@@ -70,7 +70,7 @@ psgo_result psgo_channel_stats(const ps_channel *channel, ps_channel_stats *stat
     return result(ps_channel_stats_get(channel, stats), 0);
 }
 
-psgo_result psgo_fetch(ps_channel *channel, void *buffer, size_t size) {
+psgo_result psgo_fetch(ps_channel *channel, uint64_t *buffer, size_t size) {
     size_t used = 0;
     int count = ps_fetch_packed(channel, buffer, size, 0, &used);
     return result(count, used);
@@ -103,7 +103,7 @@ static void unmask(bool waits, const sigset_t *before) {
     }
 }
 
-psgo_result psgo_publish(const char *topic, const void *data, size_t len, const char *json, size_t json_len) {
+psgo_result psgo_publish(const char *topic, const uint8_t *data, size_t len, const char *json, size_t json_len) {
     ps_headers *headers = NULL;
     int code = json_len == 0 ? 0 : ps_headers_parse(json, json_len, &headers);
     if (code < 0) {
@@ -122,7 +122,7 @@ psgo_result psgo_publisher_open(const char *topic, const char *home, uint32_t fu
     return result(ps_publisher_open(topic, &options, publisher), 0);
 }
 
-psgo_result psgo_publisher_publish(ps_publisher *publisher, const void *data, size_t len, const char *json,
+psgo_result psgo_publisher_publish(ps_publisher *publisher, const uint8_t *data, size_t len, const char *json,
                                    size_t json_len, bool waits) {
     ps_headers *headers = NULL;
     int code = json_len == 0 ? 0 : ps_headers_parse(json, json_len, &headers);
@@ -137,7 +137,7 @@ psgo_result psgo_publisher_publish(ps_publisher *publisher, const void *data, si
     return answer;
 }
 
-psgo_result psgo_publisher_packed(ps_publisher *publisher, const void *data, const uint32_t *lengths, size_t count,
+psgo_result psgo_publisher_packed(ps_publisher *publisher, const uint8_t *data, const uint32_t *lengths, size_t count,
                                   const char *json, size_t json_len, bool waits) {
     ps_headers *headers = NULL;
     int code = json_len == 0 ? 0 : ps_headers_parse(json, json_len, &headers);

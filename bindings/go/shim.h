@@ -12,6 +12,9 @@ typedef struct psgo_result {
     char *text;    /* for a negative value: the library's sentence, to be freed; NULL when memory is short */
 } psgo_result;
 
+/* Where Go's memory is handed over, pointers are typed: for a `void *`, cgo looks through all of the object that it points
+ * into, refuses contents that lie beside Go pointers, and allocates. */
+
 typedef struct psgo_header {
     const char *key;
     size_t key_len;
@@ -29,19 +32,19 @@ psgo_result psgo_channel_close(ps_channel *channel);
 psgo_result psgo_channel_wait_fd(ps_channel *channel);
 psgo_result psgo_channel_stats(const ps_channel *channel, ps_channel_stats *stats);
 /* Never waits. `more`: the bytes used, or for PS_ERR_TOO_LARGE those needed, 0 if that is unknown. */
-psgo_result psgo_fetch(ps_channel *channel, void *buffer, size_t size);
+psgo_result psgo_fetch(ps_channel *channel, uint64_t *buffer, size_t size);
 
 /* `value`: how many headers. */
 psgo_result psgo_headers_parse(const char *json, size_t len, ps_headers **headers);
 void psgo_headers_fill(const ps_headers *headers, psgo_header *items, size_t count);
 
-psgo_result psgo_publish(const char *topic, const void *data, size_t len, const char *json, size_t json_len);
+psgo_result psgo_publish(const char *topic, const uint8_t *data, size_t len, const char *json, size_t json_len);
 psgo_result psgo_publisher_open(const char *topic, const char *home, uint32_t full_timeout_ms,
                                 ps_publisher **publisher);
 /* `waits`: the publisher has a full_timeout. */
-psgo_result psgo_publisher_publish(ps_publisher *publisher, const void *data, size_t len, const char *json,
+psgo_result psgo_publisher_publish(ps_publisher *publisher, const uint8_t *data, size_t len, const char *json,
                                    size_t json_len, bool waits);
-psgo_result psgo_publisher_packed(ps_publisher *publisher, const void *data, const uint32_t *lengths, size_t count,
+psgo_result psgo_publisher_packed(ps_publisher *publisher, const uint8_t *data, const uint32_t *lengths, size_t count,
                                   const char *json, size_t json_len, bool waits);
 
 #endif
