@@ -28,8 +28,8 @@ type Channel struct {
 
 	// Guards what follows, and makes the library's calls on the handle one at a time. Nobody waits for messages in it.
 	mu     sync.Mutex
-	handle *C.ps_channel // nil: closed
-	bell   *bell         // nil until somebody waits
+	handle C.psgo_channel // 0: closed
+	bell   *bell          // nil until somebody waits
 	queue  queue
 	failed error // what ended a stream of Messages
 }
@@ -72,15 +72,15 @@ func Open(pattern string, options ...Option) (*Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	var handle *C.ps_channel
 	result := C.psgo_channel_open(chars(topic), chars(home), C.uint32_t(chosen.policy), C.uint32_t(chosen.transport),
-		C.uint64_t(chosen.capacityBytes), C.uint64_t(chosen.capacityMessages), &handle)
+		C.uint64_t(chosen.capacityBytes), C.uint64_t(chosen.capacityMessages))
 	if err := failure(result); err != nil {
 		return nil, err
 	}
+	handle := C.psgo_channel(result.more)
 	c := &Channel{
 		topic:  pattern,
-		path:   C.GoString(C.ps_channel_path(handle)),
+		path:   C.GoString(C.psgo_channel_path(handle)),
 		done:   make(chan struct{}),
 		turn:   make(chan struct{}, 1),
 		handle: handle,
@@ -103,9 +103,9 @@ func (c *Channel) Path() string { return c.path }
 func (c *Channel) Close() error {
 	c.mu.Lock()
 	handle, bell := c.handle, c.bell
-	c.handle, c.bell, c.queue = nil, nil, queue{}
+	c.handle, c.bell, c.queue = 0, nil, queue{}
 	c.mu.Unlock()
-	if handle == nil {
+	if handle == 0 {
 		return nil
 	}
 	runtime.SetFinalizer(c, nil)
@@ -125,7 +125,7 @@ func (c *Channel) closed() error {
 func (c *Channel) Stats() (Stats, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.handle == nil {
+	if c.handle == 0 {
 		return Stats{}, c.closed()
 	}
 	var found C.ps_channel_stats
@@ -251,7 +251,7 @@ func (c *Channel) putBack(stream chan Message, behind ...Message) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.handle == nil {
+	if c.handle == 0 {
 		return
 	}
 	c.queue.returned = append(back, c.queue.returned...)
@@ -262,7 +262,7 @@ func (c *Channel) putBack(stream chan Message, behind ...Message) {
 
 // fill makes sure that the queue holds a message; false when there is none. For those who hold the lock.
 func (c *Channel) fill() (bool, error) {
-	if c.handle == nil {
+	if c.handle == 0 {
 		return false, c.closed()
 	}
 	for {
@@ -347,7 +347,7 @@ func (c *Channel) look() (bool, error) {
 func (c *Channel) ring() (*bell, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.handle == nil {
+	if c.handle == 0 {
 		return nil, c.closed()
 	}
 	if c.bell != nil {

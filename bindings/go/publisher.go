@@ -83,7 +83,7 @@ type Publisher struct {
 	waits bool
 	// Publishing holds it for reading, closing for writing.
 	mu     sync.RWMutex
-	handle *C.ps_publisher
+	handle C.psgo_publisher // 0: closed
 }
 
 // NewPublisher opens a publisher for one topic, without wildcards.
@@ -104,12 +104,11 @@ func NewPublisher(topic string, options ...PublisherOption) (*Publisher, error) 
 	if err != nil {
 		return nil, err
 	}
-	var handle *C.ps_publisher
-	result := C.psgo_publisher_open(chars(name), chars(home), C.uint32_t(chosen.fullTimeout), &handle)
+	result := C.psgo_publisher_open(chars(name), chars(home), C.uint32_t(chosen.fullTimeout))
 	if err := failure(result); err != nil {
 		return nil, err
 	}
-	p := &Publisher{topic: topic, waits: chosen.fullTimeout > 0, handle: handle}
+	p := &Publisher{topic: topic, waits: chosen.fullTimeout > 0, handle: C.psgo_publisher(result.more)}
 	runtime.SetFinalizer(p, (*Publisher).Close)
 	return p, nil
 }
@@ -121,9 +120,9 @@ func (p *Publisher) Topic() string { return p.topic }
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.handle != nil {
-		C.ps_publisher_close(p.handle)
-		p.handle = nil
+	if p.handle != 0 {
+		C.psgo_publisher_close(p.handle)
+		p.handle = 0
 		runtime.SetFinalizer(p, nil)
 	}
 	return nil
@@ -148,7 +147,7 @@ func (p *Publisher) Publish(data []byte, headers ...Header) (Receipt, error) {
 	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if p.handle == nil {
+	if p.handle == 0 {
 		return Receipt{}, p.closed()
 	}
 	return p.publish(data, text)
@@ -184,7 +183,7 @@ func (p *Publisher) PublishBatch(payloads [][]byte, headers ...Header) (int, err
 	s.text = text
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if p.handle == nil {
+	if p.handle == 0 {
 		return 0, p.closed()
 	}
 	handled := 0
@@ -233,7 +232,7 @@ func (p *Publisher) PublishPacked(data []byte, lengths []uint32, headers ...Head
 	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if p.handle == nil {
+	if p.handle == 0 {
 		return 0, p.closed()
 	}
 	return p.packed(data, lengths, text)

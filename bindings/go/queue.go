@@ -42,7 +42,7 @@ func (q *queue) ready() bool { return q.left > 0 || len(q.returned) > 0 }
 func (q *queue) len() int { return q.left + len(q.returned) }
 
 // fetch takes from the library what is there; false when there is nothing.
-func (q *queue) fetch(handle *C.ps_channel) (bool, error) {
+func (q *queue) fetch(handle C.psgo_channel) (bool, error) {
 	pooled := buffers.Get().(*[fetchWords]uint64)
 	words := pooled[:]
 	for {

@@ -35,22 +35,28 @@ psgo_result psgo_list(const char *home, ps_channel_stats ***list) {
 }
 
 psgo_result psgo_channel_open(const char *pattern, const char *home, uint32_t policy, uint32_t transport,
-                              uint64_t capacity_bytes, uint64_t capacity_messages, ps_channel **channel) {
+                              uint64_t capacity_bytes, uint64_t capacity_messages) {
     ps_channel_options options = PS_CHANNEL_OPTIONS_INIT;
     options.full_policy = policy;
     options.transport = transport;
     options.capacity_bytes = capacity_bytes;
     options.capacity_messages = capacity_messages;
     options.home = home;
-    return result(ps_channel_open(pattern, &options, channel), 0);
+    ps_channel *channel = NULL;
+    int code = ps_channel_open(pattern, &options, &channel);
+    return result(code, (psgo_channel)channel);
 }
 
-psgo_result psgo_channel_close(ps_channel *channel) {
-    return result(ps_channel_close(channel), 0);
+const char *psgo_channel_path(psgo_channel channel) {
+    return ps_channel_path((ps_channel *)channel);
 }
 
-psgo_result psgo_channel_wait_fd(ps_channel *channel) {
-    int fd = ps_channel_fd(channel);
+psgo_result psgo_channel_close(psgo_channel channel) {
+    return result(ps_channel_close((ps_channel *)channel), 0);
+}
+
+psgo_result psgo_channel_wait_fd(psgo_channel channel) {
+    int fd = ps_channel_fd((ps_channel *)channel);
     if (fd < 0) {
         return result(fd, 0);
     }
@@ -59,20 +65,20 @@ psgo_result psgo_channel_wait_fd(ps_channel *channel) {
         return result(own, 0);
     }
     char text[512];
-    snprintf(text, sizeof text, "duplicating the descriptor of the channel on '%s': %s%s", ps_channel_topic(channel),
-             strerror(errno), errno == EMFILE ? "; close something or raise the limit (ulimit -n)" : "");
+    snprintf(text, sizeof text, "duplicating the descriptor of the channel on '%s': %s%s",
+             ps_channel_topic((ps_channel *)channel), strerror(errno), errno == EMFILE ? "; close something or raise the limit (ulimit -n)" : "");
     psgo_result failed = {PS_ERR_IO, 0, strdup(text)};
     return failed;
 }
 
-psgo_result psgo_channel_stats(const ps_channel *channel, ps_channel_stats *stats) {
+psgo_result psgo_channel_stats(psgo_channel channel, ps_channel_stats *stats) {
     stats->size = sizeof *stats;
-    return result(ps_channel_stats_get(channel, stats), 0);
+    return result(ps_channel_stats_get((ps_channel *)channel, stats), 0);
 }
 
-psgo_result psgo_fetch(ps_channel *channel, uint64_t *buffer, size_t size) {
+psgo_result psgo_fetch(psgo_channel channel, uint64_t *buffer, size_t size) {
     size_t used = 0;
-    int count = ps_fetch_packed(channel, buffer, size, 0, &used);
+    int count = ps_fetch_packed((ps_channel *)channel, buffer, size, 0, &used);
     return result(count, used);
 }
 
@@ -114,15 +120,20 @@ psgo_result psgo_publish(const char *topic, const uint8_t *data, size_t len, con
     return answer;
 }
 
-psgo_result psgo_publisher_open(const char *topic, const char *home, uint32_t full_timeout_ms,
-                                ps_publisher **publisher) {
+psgo_result psgo_publisher_open(const char *topic, const char *home, uint32_t full_timeout_ms) {
     ps_publisher_options options = PS_PUBLISHER_OPTIONS_INIT;
     options.full_timeout_ms = full_timeout_ms;
     options.home = home;
-    return result(ps_publisher_open(topic, &options, publisher), 0);
+    ps_publisher *publisher = NULL;
+    int code = ps_publisher_open(topic, &options, &publisher);
+    return result(code, (psgo_publisher)publisher);
 }
 
-psgo_result psgo_publisher_publish(ps_publisher *publisher, const uint8_t *data, size_t len, const char *json,
+void psgo_publisher_close(psgo_publisher publisher) {
+    ps_publisher_close((ps_publisher *)publisher);
+}
+
+psgo_result psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data, size_t len, const char *json,
                                    size_t json_len, bool waits) {
     ps_headers *headers = NULL;
     int code = json_len == 0 ? 0 : ps_headers_parse(json, json_len, &headers);
@@ -131,13 +142,13 @@ psgo_result psgo_publisher_publish(ps_publisher *publisher, const uint8_t *data,
     }
     sigset_t before;
     mask(waits, &before);
-    psgo_result answer = published(ps_publisher_publish(publisher, data, len, headers));
+    psgo_result answer = published(ps_publisher_publish((ps_publisher *)publisher, data, len, headers));
     unmask(waits, &before);
     ps_headers_free(headers);
     return answer;
 }
 
-psgo_result psgo_publisher_packed(ps_publisher *publisher, const uint8_t *data, const uint32_t *lengths, size_t count,
+psgo_result psgo_publisher_packed(psgo_publisher publisher, const uint8_t *data, const uint32_t *lengths, size_t count,
                                   const char *json, size_t json_len, bool waits) {
     ps_headers *headers = NULL;
     int code = json_len == 0 ? 0 : ps_headers_parse(json, json_len, &headers);
@@ -146,7 +157,7 @@ psgo_result psgo_publisher_packed(ps_publisher *publisher, const uint8_t *data, 
     }
     sigset_t before;
     mask(waits, &before);
-    psgo_result answer = published(ps_publisher_publish_packed(publisher, data, lengths, count, headers));
+    psgo_result answer = published(ps_publisher_publish_packed((ps_publisher *)publisher, data, lengths, count, headers));
     unmask(waits, &before);
     ps_headers_free(headers);
     return answer;
