@@ -16,7 +16,7 @@ import (
 func TestAMessageArrivesWhole(t *testing.T) {
 	c := open(t, "whole.=")
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	contents := [][]byte{[]byte("text"), {}, {0, 255, 10, 0}, big, []byte("after a large one"), big[:pieceShare+1]}
+	contents := [][]byte{{}, []byte("text"), {}, {0, 255, 10, 0}, big, []byte("after a large one"), big[:pieceShare+1]}
 	before := time.Now().Add(-time.Second)
 	for i, content := range contents {
 		if receipt, err := Publish(fmt.Sprint("whole.", i), content); err != nil || receipt != (Receipt{Delivered: 1}) {

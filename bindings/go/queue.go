@@ -120,6 +120,9 @@ func (q *queue) next() Message {
 }
 
 func (q *queue) copied(data []byte) []byte {
+	if len(data) == 0 {
+		return []byte{} // not nil
+	}
 	if len(data) > pieceShare {
 		return append(make([]byte, 0, len(data)), data...)
 	}

@@ -97,9 +97,14 @@ void psgo_headers_fill(const ps_headers *headers, psgo_header *items, size_t cou
  * its own (preemption, profiling). They go to other threads, or come later. */
 static void mask(bool waits, sigset_t *before) {
     if (waits) {
-        sigset_t all;
-        sigfillset(&all);
-        pthread_sigmask(SIG_BLOCK, &all, before);
+        /* A fault is this thread's own: blocked, it would end the process without a word. */
+        static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+        sigset_t others;
+        sigfillset(&others);
+        for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+            sigdelset(&others, faults[i]);
+        }
+        pthread_sigmask(SIG_BLOCK, &others, before);
     }
 }
 
