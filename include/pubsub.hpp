@@ -519,12 +519,14 @@ public:
     /** The next message, if there is one. Never waits. */
     std::optional<Message> fetch() {
         ps_message *message = nullptr;
-        return taken(detail::checked(ps_fetch(open(), &message)), message);
+        detail::checked(ps_fetch(open(), &message));
+        return taken(message);
     }
     /** The next message; nothing when the time is up. PS_ERR_INTERRUPTED after interrupt() or a handled signal. */
     std::optional<Message> fetch(Timeout timeout) {
         ps_message *message = nullptr;
-        return taken(detail::checked(ps_fetch_wait(open(), timeout.milliseconds(), &message)), message);
+        detail::checked(ps_fetch_wait(open(), timeout.milliseconds(), &message));
+        return taken(message);
     }
     /** Waits for the first, then takes what is there, `max` at most; empty when the time is up. */
     std::vector<Message> fetch_batch(std::size_t max, Timeout timeout = forever) {
@@ -628,8 +630,8 @@ public:
 
 private:
     static std::string_view text(const char *text) noexcept { return text == nullptr ? "" : text; }
-    static std::optional<Message> taken(int count, ps_message *message) noexcept {
-        return count == 0 ? std::nullopt : std::optional<Message>(std::in_place, message);
+    static std::optional<Message> taken(ps_message *message) noexcept {
+        return message == nullptr ? std::nullopt : std::optional<Message>(std::in_place, message);
     }
     ps_channel *open() const {
         if (!handle_)
