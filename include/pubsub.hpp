@@ -1,4 +1,4 @@
-/** libpubsub for C++17: pubsub.h with RAII, exceptions and the standard library's types. Header only.
+/** libpubsub for C++17: pubsub.h with RAII, exceptions and the standard library's types. Header only: this file and those in pubsub/.
  *
  * - What can fail throws `pubsub::Error`, whose code() is one of PS_ERR_*. What is noexcept says so.
  * - Channel, Publisher, Message and Headers own what they stand for; they are moved, not copied. A channel or publisher
