@@ -423,10 +423,13 @@ fn try_make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String
     let made = (|| {
         let inside = |file: &[u8]| CString::new([draft.as_bytes(), b"/", file].concat());
         let page = inside(control::FILE)?;
-        let held = base.open_at(&page, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, access.file())?;
-        crate::sys::directory::set_mode(&held, access.file())?;
+        // Marked as ours before it is locked: a child forked by another thread closes it.
+        let held = Fd::new(base.open_at(&page, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, access.file())?);
+        crate::sys::directory::set_mode(held.get()?, access.file())?;
         chaos::point("open.unlocked");
-        let control = Control::create(held.as_fd(), terms)?;
+        let mapped = base.open_at(&page, libc::O_RDWR, 0)?;
+        let control = Control::create(held.get()?, mapped.as_fd(), terms)?;
+        drop(mapped);
         chaos::point("open.locked");
         base.make_fifo(&inside(QUEUE)?, access.file())?;
         let mut inbox = Inbox::open(Arc::clone(base), draft.as_bytes(), pattern, control, held)?;

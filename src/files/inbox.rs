@@ -91,19 +91,19 @@ impl Inbox {
         directory: &[u8],
         pattern: Pattern,
         control: Control,
-        held: OwnedFd,
+        held: Fd,
     ) -> io::Result<Inbox> {
         // Read-write: the end of a FIFO that was opened for reading alone reports a hang-up for ever once a writer left.
         let queue = EntryPath::new(directory, QUEUE);
-        let fifo = fifo::open(base.fd()?, queue.as_c_str(), libc::O_RDWR)?;
+        let fifo = Fd::new(fifo::open(base.fd()?, queue.as_c_str(), libc::O_RDWR)?);
         Ok(Inbox {
-            fifo_capacity: fifo::capacity(&fifo),
+            fifo_capacity: fifo::capacity(fifo.get()?),
             base,
             directory: directory.to_vec(),
             pattern,
             control: Arc::new(control),
-            held: Fd::new(held),
-            fifo: Arc::new(Fd::new(fifo)),
+            held,
+            fifo: Arc::new(fifo),
             pending: VecDeque::new(),
             returned: None,
             returned_size: Arc::default(),
