@@ -11,8 +11,9 @@
 
 use std::ffi::CStr;
 
-use rand::Rng;
 use rand::distr::Alphanumeric;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 /// The longest name that file systems take.
 const NAME_MAX: usize = 255;
@@ -61,9 +62,10 @@ pub(crate) fn new_channel_name(pattern: &str, pid: u32) -> String {
     if spelled.len() + tail.len() <= NAME_MAX { spelled + &tail } else { format!("{TOO_LONG}{tail}") }
 }
 
-/// Random letters and digits.
+/// Random letters and digits, from the system each time: a generator of the process's own would go on alike in all the
+/// children that it forks.
 pub(crate) fn random(len: usize) -> String {
-    rand::rng().sample_iter(Alphanumeric).take(len).map(char::from).collect()
+    StdRng::from_os_rng().sample_iter(Alphanumeric).take(len).map(char::from).collect()
 }
 
 #[cfg(test)]
