@@ -358,6 +358,11 @@ impl Sending<'_> {
         let base = self.store.base();
         let bytes = self.bytes();
         if !outbox.reserve(base, bytes) {
+            // A dead receiver makes no room.
+            if outbox.is_abandoned() {
+                target.close();
+                return Outcome::Settled;
+            }
             return Outcome::Full(outbox);
         }
         // Two ids cannot both be taken unless something else makes files here.
@@ -450,10 +455,6 @@ impl Sending<'_> {
             pause = (pause * 2).min(LONGEST);
             let mut waiting = Vec::new();
             for (target, outbox) in full.drain(..) {
-                if outbox.is_abandoned() {
-                    target.close();
-                    continue;
-                }
                 if let Outcome::Full(outbox) = self.send_to(target, outbox, tally) {
                     waiting.push((target, outbox));
                 }
