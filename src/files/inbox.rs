@@ -175,6 +175,8 @@ impl Inbox {
             while let Some(id) = self.pending.pop_front() {
                 match self.take(id) {
                     Ok(Take::Message(message)) => {
+                        // The queue was not empty all the while.
+                        self.suspect = None;
                         self.keep_readable()?;
                         return Ok(Some(message));
                     }
