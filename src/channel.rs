@@ -258,6 +258,10 @@ impl Channel {
             if let Some(message) = self.inbox.next()? {
                 return Ok(Some(message));
             }
+            // Again: looking for a message has taken the interrupt's wake-up from the FIFO if it came since.
+            if self.interrupt.pending.load(SeqCst) {
+                continue;
+            }
             let remaining = deadline.remaining();
             if remaining == Some(Duration::ZERO) {
                 return Ok(None);
@@ -385,11 +389,11 @@ fn transport(asked: Transport) -> Result<Transport> {
     match asked {
         Transport::Files => Ok(Transport::Files),
         Transport::Ring => ring(),
-        Transport::Default => match std::env::var("PUBSUB_TRANSPORT") {
-            Ok(name) if name == "ring" => ring(),
-            Ok(name) if !name.is_empty() && name != "files" => Err(Error::new(
+        Transport::Default => match std::env::var_os("PUBSUB_TRANSPORT") {
+            Some(name) if name == "ring" => ring(),
+            Some(name) if !name.is_empty() && name != "files" => Err(Error::new(
                 ErrorKind::InvalidArgument,
-                format_args!("PUBSUB_TRANSPORT is '{name}'; it can be 'ring' or 'files'"),
+                format_args!("PUBSUB_TRANSPORT is '{}'; it can be 'ring' or 'files'", name.to_string_lossy()),
             )),
             _ => Ok(Transport::Files),
         },
