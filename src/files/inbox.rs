@@ -17,6 +17,7 @@ use crate::message::id::{self, TOKEN, is_native};
 use crate::message::v1::{self, PrefixError};
 use crate::message::{Message, MessageHead, MessageKind};
 use crate::sys::chaos;
+use crate::sys::clock;
 use crate::sys::directory::{Directory, EntryPath, Kind, read_at};
 use crate::sys::fd::{Fd, status};
 use crate::sys::fifo::{self, Wait};
@@ -169,7 +170,6 @@ impl Inbox {
         }
         loop {
             if self.list_due {
-                self.list_due = false;
                 self.list()?;
             }
             while let Some(id) = self.pending.pop_front() {
@@ -180,7 +180,13 @@ impl Inbox {
                         self.keep_readable()?;
                         return Ok(Some(message));
                     }
-                    Ok(Take::Missing) => self.unknown_seen = true,
+                    // Dropped, or found in the directory before: at the end. No id at all: what stands behind it may be
+                    // shifted, so the directory tells the order.
+                    Ok(Take::Missing) if is_plausible(id) => self.unknown_seen = true,
+                    Ok(Take::Missing) => {
+                        self.list_due = true;
+                        break;
+                    }
                     Ok(Take::Skipped) => {}
                     Err(error) => {
                         // Out of descriptors or memory: the message stays.
@@ -190,7 +196,7 @@ impl Inbox {
                     }
                 }
             }
-            if self.refill()? {
+            if self.list_due || self.refill()? {
                 continue;
             }
             // The FIFO is empty: an incomplete entry at its end was none.
@@ -304,26 +310,64 @@ impl Inbox {
 
     /// Makes the directory's listing the queue: see the module's text.
     fn list(&mut self) -> Result<()> {
-        let fifo = Arc::clone(&self.fifo);
-        let fifo = fifo.get().map_err(|e| self.error("reading the queue of channel", e))?;
-        let mut entries = [0; REFILL];
-        // At most one FIFO full: publishers may be faster than this. What stays is read later and then has no file.
-        for _ in 0..=self.fifo_capacity / REFILL {
-            match fifo::read(fifo, &mut entries).map_err(|e| self.error("reading the queue of channel", e))? {
-                0 => break,
-                n => self.take_entries(&entries[..n]),
-            }
+        // Until it is done: an attempt that failed (out of descriptors) is made up for.
+        self.list_due = true;
+        let result = self.try_list();
+        if result.is_ok() {
+            self.list_due = false;
+        } else {
+            self.keep_readable()?;
         }
-        let found = message_ids(&self.base, &self.directory).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => self.deleted(),
-            _ => self.error("listing channel", e),
-        })?;
-        let mut found: HashSet<u64> = found.into_iter().filter(|id| !self.stuck.contains(id)).collect();
+        result
+    }
+
+    fn try_list(&mut self) -> Result<()> {
+        /// More overflows while the directory is listed come from publishers that are faster than this.
+        const ATTEMPTS: usize = 4;
+        self.drain()?;
+        let mut before = std::mem::take(&mut self.pending);
+        let mut attempt = 0;
+        let mut found: HashSet<u64> = loop {
+            let found = message_ids(&self.base, &self.directory);
+            // A listing takes time, and a directory has no order: it may show a publisher's message and not the one before
+            // it. That one was rung, or the mark raised, before the later one was linked; so what has come meanwhile
+            // completes the listing.
+            let drained = self.drain();
+            let found = match (found, drained) {
+                (Ok(found), Ok(())) => found,
+                (found, drained) => {
+                    before.append(&mut self.pending);
+                    self.pending = before;
+                    drained?;
+                    found.map_err(|e| match e.kind() {
+                        io::ErrorKind::NotFound => self.deleted(),
+                        _ => self.error("listing channel", e),
+                    })?;
+                    return Ok(());
+                }
+            };
+            attempt += 1;
+            if !self.control.take_overflow() {
+                break found;
+            }
+            if attempt == ATTEMPTS {
+                // What was not seen is found by the next listing.
+                self.unknown_seen = true;
+                break found;
+            }
+            before.append(&mut self.pending);
+        }
+        .into_iter()
+        .filter(|id| !self.stuck.contains(id))
+        .collect();
         let mut ordered = Vec::with_capacity(found.len());
         // The FIFO's order, for formix ids do not rise.
         let mut latest = 0;
-        for id in std::mem::take(&mut self.pending) {
-            if found.remove(&id) {
+        let meanwhile = std::mem::take(&mut self.pending);
+        let before = before.into_iter().map(|id| (id, false));
+        for (id, is_late) in before.chain(meanwhile.into_iter().map(|id| (id, true))) {
+            // What came meanwhile need not have been there yet.
+            if found.remove(&id) || is_late {
                 let age = if is_native(id) { age_key(id) } else { self.sent(id).max(latest) };
                 if !is_native(id) {
                     latest = age;
@@ -336,6 +380,21 @@ impl Inbox {
         }
         ordered.sort_by_key(|&(age, _)| age);
         self.pending = ordered.into_iter().map(|(_, id)| id).collect();
+        Ok(())
+    }
+
+    /// Takes all ids from the FIFO: at most one FIFO full, for publishers may be faster than this. What stays is read later
+    /// and then has no file.
+    fn drain(&mut self) -> Result<()> {
+        let fifo = Arc::clone(&self.fifo);
+        let fifo = fifo.get().map_err(|e| self.error("reading the queue of channel", e))?;
+        let mut entries = [0; REFILL];
+        for _ in 0..=self.fifo_capacity / REFILL {
+            match fifo::read(fifo, &mut entries).map_err(|e| self.error("reading the queue of channel", e))? {
+                0 => break,
+                n => self.take_entries(&entries[..n]),
+            }
+        }
         Ok(())
     }
 
@@ -546,6 +605,12 @@ pub(crate) fn unread(base: &Directory, directory: &[u8]) -> io::Result<(u64, u64
         true
     })?;
     Ok((messages, bytes))
+}
+
+/// Whether an id may be one: given out within a day, by its own clock.
+fn is_plausible(id: u64) -> bool {
+    const DAY_US: u64 = 24 * 3600 * 1_000_000;
+    (age_key(id) / id::floor(1)).abs_diff(clock::wall_us()) < DAY_US
 }
 
 /// Sorts ids of both kinds by when they were given out.
