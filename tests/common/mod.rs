@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use pubsub::{Channel, ChannelOptions, Message, Publisher, PublisherOptions};
@@ -121,6 +122,15 @@ pub fn next(channel: &mut Channel) -> Message {
     channel.fetch_wait(Some(LONG)).unwrap().expect("a message in time")
 }
 
+/// Raises a flag at the end of a scope, also when an assertion fails there: threads that wait for it end.
+pub struct AtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// Waits for something that another process or thread does.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + LONG;
@@ -199,6 +209,11 @@ impl Child {
 
     pub fn succeeds(self) {
         assert_eq!(self.wait(), 0, "the child failed");
+    }
+
+    pub fn dies_of(self, signal: i32) {
+        let status = self.wait();
+        assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == signal, "{status:#x}");
     }
 
     pub fn kill(self) {

@@ -125,6 +125,7 @@ fn a_bound_stays_exact_under_a_polling_receiver() {
         stop.store(false, SeqCst);
         sent.store(0, SeqCst);
         thread::scope(|scope| {
+            let _stop = AtEnd(&stop);
             scope.spawn(|| {
                 while !stop.load(SeqCst) {
                     sent.fetch_add(publisher.publish(b"x", None).unwrap_or(0) as u64, SeqCst);
@@ -134,7 +135,6 @@ fn a_bound_stays_exact_under_a_polling_receiver() {
             while Instant::now() < end {
                 received += u64::from(channel.fetch().unwrap().is_some());
             }
-            stop.store(true, SeqCst);
         });
         while received < sent.load(SeqCst) {
             received += u64::from(channel.fetch().unwrap().is_some());
@@ -236,6 +236,7 @@ fn a_signal_ends_the_wait_for_room() {
     let (waiter, done) = (this_thread(), AtomicBool::new(false));
     thread::scope(|scope| {
         let done = &done;
+        let _done = AtEnd(done);
         scope.spawn(move || {
             while !done.load(SeqCst) {
                 waiter.signal(libc::SIGUSR2);
@@ -243,7 +244,6 @@ fn a_signal_ends_the_wait_for_room() {
             }
         });
         let error = publisher.publish(b"x", None).unwrap_err();
-        done.store(true, SeqCst);
         assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
         assert_eq!(last_rejected(), 1);
     });

@@ -97,6 +97,7 @@ fn a_flooded_receiver_makes_progress_and_nothing_is_lost_uncounted() {
         dropped += message.dropped_before();
     };
     thread::scope(|scope| {
+        let _stop = AtEnd(&stop);
         for me in 1..PUBLISHERS {
             let (stop, published, flood) = (&stop, &published, &flood);
             scope.spawn(move || published.fetch_add(flood(me, &|| stop.load(SeqCst)), SeqCst));
@@ -105,7 +106,6 @@ fn a_flooded_receiver_makes_progress_and_nothing_is_lost_uncounted() {
             take(&next(&mut channel));
         }
         here.take();
-        stop.store(true, SeqCst);
     });
     process.succeeds();
     // More drops, by one publisher and with nobody fetching: their count is exact, so that the sum is.

@@ -322,6 +322,7 @@ fn children_forked_at_any_moment_can_use_the_library() {
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
     thread::scope(|scope| {
+        let _stop = AtEnd(&stop);
         for i in 0..2 {
             let (home, stop) = (&home, &stop);
             scope.spawn(move || {
@@ -350,7 +351,6 @@ fn children_forked_at_any_moment_can_use_the_library() {
                 child.succeeds();
             }
         }
-        stop.store(true, SeqCst);
     });
     assert!(begun.elapsed() < LONG);
     home.cleanup();

@@ -133,6 +133,7 @@ fn a_handled_signal_ends_a_wait() {
     let (waiter, done) = (this_thread(), AtomicBool::new(false));
     thread::scope(|scope| {
         let done = &done;
+        let _done = AtEnd(done);
         scope.spawn(move || {
             while !done.load(SeqCst) {
                 waiter.signal(libc::SIGUSR2);
@@ -141,7 +142,6 @@ fn a_handled_signal_ends_a_wait() {
         });
         assert_eq!(kind(channel.fetch_wait(Some(LONG))), ErrorKind::Interrupted);
         assert_eq!(kind(channel.fetch_wait(None)), ErrorKind::Interrupted);
-        done.store(true, SeqCst);
     });
 }
 
