@@ -89,6 +89,11 @@ impl MessageFile {
         Ok(())
     }
 
+    /// Gives it another mode.
+    pub(crate) fn set_mode(&self, mode: FileMode) -> io::Result<()> {
+        set_mode(&self.file, mode.mode)
+    }
+
     /// Whether it can be linked no more: a file without a name in which the kernel once saw a link and sees none any
     /// longer, because every channel that took it has fetched it already. Linking it is `ENOENT`, too.
     pub(crate) fn is_spent(&self) -> bool {
