@@ -23,6 +23,7 @@ use crate::sys::chaos;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fd::Fd;
 use crate::sys::fifo::{self, Wait};
+use crate::sys::fork;
 use crate::sys::process;
 use crate::topic::Pattern;
 
@@ -428,7 +429,8 @@ fn try_make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String
         let inside = |file: &[u8]| CString::new([draft.as_bytes(), b"/", file].concat());
         let page = inside(control::FILE)?;
         // Marked as ours before it is locked: a child forked by another thread closes it.
-        let held = Fd::new(base.open_at(&page, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, access.file())?);
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+        let held = fork::not_amid_fork(|| base.open_at(&page, flags, access.file()).map(Fd::new))?;
         crate::sys::directory::set_mode(held.get()?, access.file())?;
         chaos::point("open.unlocked");
         let mapped = base.open_at(&page, libc::O_RDWR, 0)?;

@@ -449,12 +449,7 @@ impl Sending<'_> {
     }
 
     /// Tries the full channels again and again until they took it, are gone, or the time is over; whether a signal ended it.
-    fn wait_for_room(
-        &mut self,
-        full: &mut Vec<&Arc<Target>>,
-        timeout: Duration,
-        tally: &mut Tally<'_>,
-    ) -> bool {
+    fn wait_for_room(&mut self, full: &mut Vec<&Arc<Target>>, timeout: Duration, tally: &mut Tally<'_>) -> bool {
         /// The first pause, doubled up to [`LONGEST`]: a receiver makes room every few microseconds.
         const FIRST: Duration = Duration::from_micros(20);
         const LONGEST: Duration = Duration::from_millis(1);

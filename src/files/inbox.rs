@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::outbox::{message_id, message_ids};
-use super::{QUEUE, SETTLE};
+use super::outbox::message_ids;
+use super::{Figures, QUEUE, SETTLE};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::id::{self, TOKEN, is_native};
@@ -18,9 +18,10 @@ use crate::message::v1::{self, PrefixError};
 use crate::message::{Message, MessageHead, MessageKind};
 use crate::sys::chaos;
 use crate::sys::clock;
-use crate::sys::directory::{Directory, EntryPath, Kind, read_at};
+use crate::sys::directory::{Directory, EntryPath, read_at};
 use crate::sys::fd::{Fd, status};
 use crate::sys::fifo::{self, Wait};
+use crate::sys::fork;
 use crate::topic::Pattern;
 
 /// What is read of a message file at first: most messages are smaller.
@@ -96,7 +97,8 @@ impl Inbox {
     ) -> io::Result<Inbox> {
         // Read-write: the end of a FIFO that was opened for reading alone reports a hang-up for ever once a writer left.
         let queue = EntryPath::new(directory, QUEUE);
-        let fifo = Fd::new(fifo::open(base.fd()?, queue.as_c_str(), libc::O_RDWR)?);
+        let dir = base.fd()?;
+        let fifo = fork::not_amid_fork(|| fifo::open(dir, queue.as_c_str(), libc::O_RDWR).map(Fd::new))?;
         Ok(Inbox {
             fifo_capacity: fifo::capacity(fifo.get()?),
             base,
@@ -328,22 +330,16 @@ impl Inbox {
         let mut before = std::mem::take(&mut self.pending);
         let mut attempt = 0;
         let mut found: HashSet<u64> = loop {
-            let found = message_ids(&self.base, &self.directory);
             // A listing takes time, and a directory has no order: it may show a publisher's message and not the one before
             // it. That one was rung, or the mark raised, before the later one was linked; so what has come meanwhile
             // completes the listing.
-            let drained = self.drain();
-            let found = match (found, drained) {
-                (Ok(found), Ok(())) => found,
-                (found, drained) => {
+            let listed = self.list_directory().and_then(|found| self.drain().map(|()| found));
+            let found = match listed {
+                Ok(found) => found,
+                Err(error) => {
                     before.append(&mut self.pending);
                     self.pending = before;
-                    drained?;
-                    found.map_err(|e| match e.kind() {
-                        io::ErrorKind::NotFound => self.deleted(),
-                        _ => self.error("listing channel", e),
-                    })?;
-                    return Ok(());
+                    return Err(error);
                 }
             };
             attempt += 1;
@@ -381,6 +377,13 @@ impl Inbox {
         ordered.sort_by_key(|&(age, _)| age);
         self.pending = ordered.into_iter().map(|(_, id)| id).collect();
         Ok(())
+    }
+
+    fn list_directory(&self) -> Result<Vec<u64>> {
+        message_ids(&self.base, &self.directory).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => self.deleted(),
+            _ => self.error("listing channel", e),
+        })
     }
 
     /// Takes all ids from the FIFO: at most one FIFO full, for publishers may be faster than this. What stays is read later
@@ -562,49 +565,6 @@ impl Inbox {
     fn error(&self, what: &str, error: io::Error) -> Error {
         Error::os(format_args!("{what} '{}'", String::from_utf8_lossy(&self.directory)), error)
     }
-}
-
-/// What others may know of a receiving end while it is in use.
-#[derive(Debug)]
-pub(crate) struct Figures {
-    base: Arc<Directory>,
-    directory: Vec<u8>,
-    control: Arc<Control>,
-    returned_size: Arc<AtomicU64>,
-    fifo: Arc<Fd>,
-}
-
-impl Figures {
-    pub(crate) fn control(&self) -> &Control {
-        &self.control
-    }
-
-    /// Whether this process opened it.
-    pub(crate) fn is_here(&self) -> bool {
-        self.fifo.is_here()
-    }
-
-    /// How many messages wait, and their bytes: what is in the directory, and what came back from there.
-    pub(crate) fn unread(&self) -> io::Result<(u64, u64)> {
-        let (messages, bytes) = unread(&self.base, &self.directory)?;
-        let returned = self.returned_size.load(Relaxed);
-        Ok((messages + u64::from(returned != 0), bytes + returned.saturating_sub(1)))
-    }
-}
-
-/// Unread messages of a channel and their bytes, counted in its directory.
-pub(crate) fn unread(base: &Directory, directory: &[u8]) -> io::Result<(u64, u64)> {
-    let (mut messages, mut bytes) = (0, 0);
-    base.list(EntryPath::new(directory, b".").as_c_str(), |entry| {
-        if entry.kind == Kind::File && message_id(entry.name).is_some() {
-            if let Ok(stat) = base.status(EntryPath::new(directory, entry.name).as_c_str()) {
-                messages += 1;
-                bytes += stat.st_size as u64;
-            }
-        }
-        true
-    })?;
-    Ok((messages, bytes))
 }
 
 /// Whether an id may be one: given out within a day, by its own clock.

@@ -170,7 +170,8 @@ fn a_read_only_store_is_an_error_that_says_so() {
         let text = |path: &Path| CString::new(path.to_str().unwrap()).unwrap();
         let (from, to) = (text(&home.path()), text(&place));
         // SAFETY: both paths are NUL-terminated; a bind mount takes neither type nor data.
-        let bound = unsafe { libc::mount(from.as_ptr(), to.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()) };
+        let bound =
+            unsafe { libc::mount(from.as_ptr(), to.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()) };
         assert_eq!(bound, 0);
         mount(&place, "none", libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY, "");
         let read_only = |error: Error| {

@@ -90,9 +90,9 @@ fn what_is_no_message_is_set_aside_and_counted() {
         let stats = channel.stats().unwrap();
         assert_eq!(stats.malformed, ids.len() as u64, "announced: {announced}");
         assert_eq!((stats.received, stats.unread_messages), (2, 0));
-        let aside = fs::read_dir(channel.path()).unwrap().filter(|entry| {
-            entry.as_ref().unwrap().file_name().as_bytes().starts_with(b"malformed-")
-        });
+        let aside = fs::read_dir(channel.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().as_bytes().starts_with(b"malformed-"));
         // A directory cannot be deleted as a file is: it is kept beyond the 16.
         assert!((16..=17).contains(&aside.count()), "announced: {announced}");
         publish(&home, 3);

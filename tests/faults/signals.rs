@@ -145,7 +145,7 @@ fn forks_in_the_midst_of_everything_harm_neither_side() {
                 let _ = list_channels(Some(&home.path()));
             }
         });
-        for round in 0..200 {
+        for round in 0..80 {
             Child::fork(|| {
                 let mut own = home.open("own");
                 assert_eq!(home.publisher("own").publish(b"x", None).unwrap(), 1, "round {round}");

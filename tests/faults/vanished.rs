@@ -129,7 +129,8 @@ fn a_damaged_page_of_the_store_is_mended_or_named() {
         fs::read(page(&home)).unwrap()
     };
     let now = u64::from_ne_bytes(good[64..72].try_into().unwrap());
-    for counter in [u64::MAX, u64::MAX - 1, 1, now + (48 * 3600 * 1_000_000u64 << 12), now + (3600 * 1_000_000u64 << 12)] {
+    let hours = |n: u64| (n * 3600 * 1_000_000) << 12;
+    for counter in [u64::MAX, u64::MAX - 1, 1, now + hours(48), now + hours(1)] {
         let mut bytes = good.clone();
         bytes[64..72].copy_from_slice(&counter.to_ne_bytes());
         for word in [16, 17] {

@@ -259,11 +259,8 @@ fn a_batch_stops_before_the_first_that_would_fail() {
     let mut headers = Headers::new();
     headers.set("k", HeaderValue::Int(1));
     let data: Vec<[u8; 8]> = (0..8u64).map(u64::to_le_bytes).collect();
-    let payloads: Vec<Payload<'_>> = data
-        .iter()
-        .enumerate()
-        .map(|(i, data)| Payload { data, headers: (i % 2 == 0).then_some(&headers) })
-        .collect();
+    let payloads: Vec<Payload<'_>> =
+        data.iter().enumerate().map(|(i, data)| Payload { data, headers: (i % 2 == 0).then_some(&headers) }).collect();
     assert_eq!(publisher.publish_batch(&payloads).unwrap(), 5);
     assert_eq!(publisher.publish_batch(&payloads).unwrap_err().kind(), ErrorKind::QueueFull);
     for (i, message) in drain(&mut channel).iter().enumerate() {

@@ -131,7 +131,9 @@ fn what_was_read_from_the_descriptor_can_be_fed_back() {
     let home = Home::new();
     let mut channel = home.open("a");
     let fd = channel.fd().unwrap();
-    for (count, sizes) in [(700, &[1, 3, 7][..]), (3_000, &[4095, 13]), (12_000, &[65_536]), (12_000, &[1001, 8, 20_001])] {
+    for (count, sizes) in
+        [(700, &[1, 3, 7][..]), (3_000, &[4095, 13]), (12_000, &[65_536]), (12_000, &[1001, 8, 20_001])]
+    {
         publish(&home, count);
         let (mut expected, mut turn) = (0, 0);
         while expected < count {

@@ -208,7 +208,9 @@ fn a_forked_child_gets_closed_for_what_it_inherited_and_may_open_its_own() {
         let (copy, copy_of_publisher) = unsafe { (std::ptr::read(&channel), std::ptr::read(&publisher)) };
         let (copy, copy_of_publisher) =
             (std::mem::ManuallyDrop::new(copy), std::mem::ManuallyDrop::new(copy_of_publisher));
-        let run = || in_child(std::mem::ManuallyDrop::into_inner(copy), std::mem::ManuallyDrop::into_inner(copy_of_publisher));
+        let run = || {
+            in_child(std::mem::ManuallyDrop::into_inner(copy), std::mem::ManuallyDrop::into_inner(copy_of_publisher))
+        };
         Child::fork(run).succeeds();
         assert!(channel.fetch_wait(Some(LONG)).unwrap().is_some(), "the parent's goes on");
     }
@@ -337,7 +339,7 @@ fn children_forked_at_any_moment_can_use_the_library() {
                 }
             });
         }
-        for round in 0..150 {
+        for round in 0..60 {
             let children = [0, 1].map(|i| {
                 Child::fork(|| {
                     let topic = format!("child.{round}.{i}");
@@ -406,7 +408,13 @@ fn a_channel_opened_during_a_fork_dies_with_its_process() {
         });
     });
     parent.succeeds();
-    let alive = alive(&home).into_iter().filter(|&alive| alive).count();
+    // A child lets go of what it inherited when it first runs, which a busy machine puts off.
+    let patience = Instant::now() + LONG / 3;
+    let count = || alive(&home).into_iter().filter(|&alive| alive).count();
+    while count() > 0 && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let alive = count();
     end.give();
     assert_eq!(alive, 0, "of {} channels", home.channels().len());
 }
