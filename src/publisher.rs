@@ -392,7 +392,8 @@ impl Sending<'_> {
                     return Outcome::Settled;
                 }
                 Delivery::FileSpent => {
-                    // Earlier receivers were faster than this publish: the others get the same message in a new file.
+                    // Earlier receivers were faster than this publish: the others get the same message in a new file. Or it
+                    // takes one with a name.
                     self.file = None;
                     outbox.reserve_anyway(bytes);
                 }

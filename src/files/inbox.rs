@@ -18,7 +18,7 @@ use crate::message::v1::{self, PrefixError};
 use crate::message::{Message, MessageHead, MessageKind};
 use crate::sys::chaos;
 use crate::sys::clock;
-use crate::sys::directory::{Directory, EntryPath, read_at};
+use crate::sys::directory::{Directory, EntryPath, read_at, read_some_at};
 use crate::sys::fd::{Fd, status};
 use crate::sys::fifo::{self, Wait};
 use crate::sys::fork;
@@ -493,7 +493,12 @@ impl Inbox {
         let fd = file.as_fd();
         let error = |e| Error::os("reading a message", e);
         // A directory or the like opens, but cannot be read.
-        let Ok(n) = read_at(fd, &mut self.buffer[..], 0) else { return Ok(Parsed::Malformed) };
+        let Ok(mut n) = read_some_at(fd, &mut self.buffer[..], 0) else { return Ok(Parsed::Malformed) };
+        // Most messages are whole with that; what is not may have been read in part.
+        if n < FIRST_READ && !v1::is_whole(&self.buffer[..n]) {
+            let Ok(more) = read_at(fd, &mut self.buffer[n..], n as u64) else { return Ok(Parsed::Malformed) };
+            n += more;
+        }
         // Beyond the first piece the file's size decides what may be allocated.
         let size = if n < FIRST_READ { n as u64 } else { status(fd).map_err(error)?.st_size as u64 };
         let mut longer = Vec::new();

@@ -167,7 +167,7 @@ impl Outbox {
         if let Err(error) = file.link(base, path.as_c_str()) {
             return match error.raw_os_error() {
                 Some(libc::EEXIST) => Delivery::IdTaken,
-                Some(libc::ENOENT) if file.is_spent() => Delivery::FileSpent,
+                Some(libc::ENOENT | libc::EACCES) if file.is_spent() => Delivery::FileSpent,
                 Some(libc::ENOENT | libc::ENOTDIR) => Delivery::Gone,
                 _ => Delivery::Failed(self.error("linking a message into channel", error)),
             };
