@@ -80,6 +80,8 @@ pub(crate) struct Store {
     registry: Registry,
     /// Channels open for sending.
     outboxes: Arc<AtomicUsize>,
+    /// When they were last looked through for idle ones, monotonic nanoseconds.
+    idle_looked: AtomicU64,
     gone: AtomicBool,
 }
 
@@ -157,6 +159,7 @@ impl Store {
             page_checked: AtomicU64::new(clock::monotonic_ns()),
             registry: Registry::new(),
             outboxes: Arc::default(),
+            idle_looked: AtomicU64::new(0),
             gone: AtomicBool::new(false),
         })
     }
@@ -237,7 +240,13 @@ impl Store {
         // A quarter of the process's descriptors, 16 to 1,024.
         let budget = (fd::limit() / 4).clamp(16, 1024) as usize;
         let within = || self.outboxes.load(Relaxed) <= budget;
-        within() || (self.close_idle(now.saturating_sub(IDLE_NS)) > 0 && within())
+        // Looking at all of them is not for every publish.
+        let looked = self.idle_looked.load(Relaxed);
+        within()
+            || (now.saturating_sub(looked) >= IDLE_NS / 10 && {
+                self.idle_looked.store(now, Relaxed);
+                self.close_idle(now.saturating_sub(IDLE_NS)) > 0 && within()
+            })
     }
 
     /// Closes channels that were last used for sending before this time; answers how many.
