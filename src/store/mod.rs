@@ -126,6 +126,18 @@ impl Store {
     }
 
     fn open(home: &Path) -> Result<Store> {
+        // Of two processes that make a store at once, the later may replace the earlier's, as long as that is empty: who had
+        // that open begins again. How often is bounded by how many make it at once.
+        for _ in 0..64 {
+            if let Some(store) = Store::try_open(home)? {
+                return Ok(store);
+            }
+        }
+        Err(Error::new(ErrorKind::Io, format_args!("the store {} is replaced again and again", home.display())))
+    }
+
+    /// `None`: the directory was replaced or deleted meanwhile.
+    fn try_open(home: &Path) -> Result<Option<Store>> {
         let base = match Directory::open(home) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 make_directory(home, 0o700, None)
@@ -146,12 +158,17 @@ impl Store {
         }
         let access = Access::of_store(&stat);
         for part in [crate::files::TMP, layout::PRIVATE] {
-            directory::ensure(&base, part).map_err(|e| {
-                Error::os(format_args!("making '{}' in the store {}", part.to_string_lossy(), home.display()), e)
-            })?;
+            match directory::ensure(&base, part) {
+                Err(e) if ids::is_missing(&e) && base.own_status().is_ok_and(|stat| stat.st_nlink == 0) => {
+                    return Ok(None);
+                }
+                result => result.map_err(|e| {
+                    Error::os(format_args!("making '{}' in the store {}", part.to_string_lossy(), home.display()), e)
+                })?,
+            }
         }
         let page = StorePage::open(&base, access.file())?;
-        Ok(Store {
+        Ok(Some(Store {
             home: home.to_path_buf(),
             base: Arc::new(base),
             access,
@@ -161,7 +178,7 @@ impl Store {
             outboxes: Arc::default(),
             idle_looked: AtomicU64::new(0),
             gone: AtomicBool::new(false),
-        })
+        }))
     }
 
     pub(crate) fn home(&self) -> &Path {

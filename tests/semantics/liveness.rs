@@ -359,6 +359,30 @@ fn children_forked_at_any_moment_can_use_the_library() {
     assert!(home.channels().is_empty());
 }
 
+/// A store is made by whoever comes first; several may.
+#[test]
+fn many_processes_make_a_store_at_once() {
+    for _ in 0..40 {
+        let home = Home::new();
+        let (mut start, begun) = handover();
+        let children: Vec<Child> = (0..6)
+            .map(|_| {
+                Child::fork(|| {
+                    begun.given();
+                    let mut channel = home.open("a");
+                    assert!(home.publisher("a").publish(b"x", None).unwrap() >= 1);
+                    assert!(channel.fetch().unwrap().is_some());
+                    std::mem::forget(channel);
+                })
+            })
+            .collect();
+        start.give();
+        for child in children {
+            child.succeeds();
+        }
+    }
+}
+
 /// Children of one process that open channels at the same moment do not get into each other's way.
 #[test]
 fn children_of_one_process_open_channels_side_by_side() {
