@@ -1,6 +1,6 @@
 //! Names in the store.
 //!
-//! A channel is a directory `{pattern}_{random}_{pid}`; formix publishers read the pattern from what stands before the
+//! A channel is a directory `{pattern}_{free}_{pid}`; formix publishers read the pattern from what stands before the
 //! first `_`, as a regex of their own, and the pid from what stands after the last. Their `=` matches one character and
 //! their `+` any number, none included. So our channels spell `=` as `=+` ("one character and then anything"), which
 //! covers what `=` means, and the receiver drops what it did not ask for. The true pattern stands in the control page.
@@ -54,11 +54,16 @@ pub(crate) fn is_ambiguous(spelled: &str) -> bool {
     spelled.as_bytes().windows(2).any(|pair| pair.iter().all(|b| matches!(b, b'=' | b'+')))
 }
 
-/// A name for a new channel.
+/// A name for a new channel. A pattern that is spelled otherwise than it is stands once more before the random part, where
+/// nothing reads it but people, and programs that look for their channels by their patterns.
 pub(crate) fn new_channel_name(pattern: &str, pid: u32) -> String {
-    let tail = format!("_{}_{pid}", random(RANDOM));
+    let tail = format!("{}_{pid}", random(RANDOM));
     let spelled = pattern.replace('=', "=+");
-    if spelled.len() + tail.len() <= NAME_MAX { spelled + &tail } else { format!("{TOO_LONG}{tail}") }
+    let shown = if spelled == pattern { String::new() } else { format!("{pattern}.") };
+    [format!("{spelled}_{shown}{tail}"), format!("{spelled}_{tail}")]
+        .into_iter()
+        .find(|name| name.len() <= NAME_MAX)
+        .unwrap_or_else(|| format!("{TOO_LONG}_{tail}"))
 }
 
 /// Random letters and digits.
@@ -84,8 +89,16 @@ mod tests {
     fn a_new_name_has_the_shape_of_formix_and_covers_the_pattern() {
         let name = new_channel_name("tes=.match.+", 42);
         let parts: Vec<&str> = name.split('_').collect();
-        assert_eq!((parts[0], parts[1].len(), parts[2], parts.len()), ("tes=+.match.+", 12, "42", 3));
+        assert_eq!((parts[0], parts[2], parts.len()), ("tes=+.match.+", "42", 3));
+        let random = parts[1].strip_prefix("tes=.match.+.").expect("the pattern as it is");
+        assert_eq!(random.len(), RANDOM);
+        let name = new_channel_name("tes=", 42);
+        assert_eq!(parse(name.as_bytes()), Some(ChannelName { spelled: "tes=+", pid: 42 }));
+        let plain = new_channel_name("a.+", 42);
+        assert_eq!((plain.split('_').count(), plain.split('_').nth(1).map(str::len)), (3, Some(RANDOM)));
         assert!(is_ambiguous(parts[0]) && !is_ambiguous("a.=.b.+"));
+        let name = new_channel_name(&["long"; 30].join(".").replacen("long", "=", 1), 4_194_304);
+        assert!(name.len() <= NAME_MAX && name.starts_with("=+.long."));
         let long = ["="; 100].join(".");
         let name = new_channel_name(&long, 4_194_304);
         assert!(name.len() <= NAME_MAX && name.starts_with("++_"));
