@@ -37,8 +37,12 @@ SONAME = "libpubsub.so.0"
 #: flags, dropped_before. Read with one copy, since each field of a ctypes struct costs as much as a call.
 MESSAGE = Struct("@QqPNPNPNIIQ")
 
-#: ps_packed_record: size, id, timestamp, dropped_before, epoch, offset, data_len, topic_len, headers_json_len, kind, flags.
-RECORD = Struct("=QQqQQQQIIII")
+#: ps_packed_record, for struct: (size), id, timestamp_us, dropped_before, (epoch, offset), data_len, topic_len and
+#: headers_json_len as one, kind and flags as one.
+RECORD_HEAD = "=8xQqQ16xQQQ"
+#: data_len, and topic_len and headers_json_len as one.
+RECORD_LENGTHS = Struct("=QQ")
+RECORD_LENGTHS_AT = 48
 
 
 class ChannelOptions(ctypes.Structure):

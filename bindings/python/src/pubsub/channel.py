@@ -14,15 +14,17 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from ctypes import byref, c_size_t, c_void_p, string_at
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from struct import Struct
 from types import TracebackType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from . import _native, errors
-from ._native import MESSAGE, RECORD, lib
+from ._native import MESSAGE, RECORD_HEAD, RECORD_LENGTHS, RECORD_LENGTHS_AT, lib
 from ._paths import ChannelDirectory, channel_directories, matches
 from ._waiters import Waiters, Watch
 from .errors import BusyError, ClosedError, InvalidTopicError, ReopenError, last_error
@@ -51,6 +53,20 @@ _TRANSPORT_NAMES = {_native.TRANSPORT_RING: "ring", _native.TRANSPORT_FILES: "fi
 _topics: dict[bytes, str] = {}
 
 _new_message = Message.__new__
+
+
+@lru_cache(maxsize=1024)
+def _shape(data_len: int, lengths: int) -> tuple[Callable[[mmap.mmap, int], tuple[Any, ...]], int]:
+    """How to read a packed record whose texts and data have these lengths, and its size. One call of struct reads all of
+    it; to slice each piece costs as much a piece."""
+    topic_len, headers_len = lengths & 0xFFFFFFFF, lengths >> 32
+    if sys.byteorder == "big":
+        topic_len, headers_len = headers_len, topic_len
+    texts_end, data_end = -(topic_len + headers_len) % 8, -data_len % 8
+    # Two bytes of headers are "{}": none.
+    headers = "0s2x" if headers_len == 2 else f"{headers_len}s"
+    record = Struct(f"{RECORD_HEAD}{topic_len}s{headers}{texts_end}x{data_len}s{data_end}x")
+    return record.unpack_from, record.size
 
 
 class ChannelStats(NamedTuple):
@@ -440,9 +456,9 @@ class Channel:
         message.timestamp = timestamp
         message.topic = _topic(string_at(topic, topic_len))
         message.content = string_at(data, data_len)
-        message.dropped_before = dropped
-        message._headers = None
-        message._json = None if headers_len == 2 else string_at(headers, headers_len)
+        message._headers = b"" if headers_len == 2 else string_at(headers, headers_len)
+        if dropped:
+            message.dropped_before = dropped
         # Forgotten before it is freed: the other order could free it twice.
         fetched.value = None
         lib.ps_message_free(address)
@@ -457,22 +473,29 @@ class Channel:
         # More than the buffer has is the size that a message would have needed.
         if buffer is not None and used <= _BUFFER:
             add = messages.append
-            unpack = RECORD.unpack_from
             new = _new_message
             position = 0
+            # Records are mostly alike, so each is read as the one before it was, and again if that was wrong.
+            data_len, lengths, size = -1, -1, used + 1
+            unpack: Callable[[mmap.mmap, int], tuple[Any, ...]]
             while position < used:
-                size, number, timestamp, dropped, _, _, data_len, topic_len, headers_len, kind, _ = unpack(buffer, position)
-                headers = position + 72 + topic_len
-                data = (headers + headers_len + 7) & ~7
+                if position + size <= used:
+                    number, timestamp, dropped, data, both, kind, topic, headers, content = unpack(buffer, position)
+                else:
+                    data = -2
+                if data != data_len or both != lengths:
+                    data_len, lengths = RECORD_LENGTHS.unpack_from(buffer, position + RECORD_LENGTHS_AT)
+                    unpack, size = _shape(data_len, lengths)
+                    assert position + size <= used
+                    continue
                 message = new(Message)
                 message.id = number
                 message.timestamp = timestamp
-                text = buffer[position + 72 : headers]
-                message.topic = _topics.get(text) or _topic(text)
-                message.content = buffer[data : data + data_len]
-                message.dropped_before = dropped
-                message._headers = None
-                message._json = None if headers_len == 2 else buffer[headers : headers + headers_len]
+                message.topic = _topics.get(topic) or _topic(topic)
+                message.content = content
+                message._headers = headers
+                if dropped:
+                    message.dropped_before = dropped
                 if not kind:
                     add(message)
                 position += size

@@ -51,24 +51,23 @@ class Message:
         dropped_before: messages that the channel lost (policy ``"drop-oldest"``) just before this one.
     """
 
-    __slots__ = ("id", "timestamp", "topic", "content", "dropped_before", "_headers", "_json", "__dict__", "__weakref__")
+    # Slots are set faster than entries of a dictionary, and most messages have no others.
+    __slots__ = ("id", "timestamp", "topic", "content", "_headers", "__dict__", "__weakref__")
 
     id: int
     timestamp: int
     topic: str
     content: bytes
-    dropped_before: int
-    _headers: Header | None
-    _json: bytes | None
+    dropped_before: int = 0
+    # JSON text until they are asked for; an empty one when there are none.
+    _headers: Header | bytes
 
     def __init__(self, topic: str, content: bytes, headers: Header | None = None) -> None:
         self.id = self._next_id()
         self.timestamp = time.time_ns() // 1000
         self.topic = topic
         self.content = content
-        self.dropped_before = 0
         self._headers = {} if headers is None else headers
-        self._json = None
 
     @staticmethod
     def _next_id() -> int:
@@ -79,8 +78,8 @@ class Message:
     def headers(self) -> Header:
         """The headers. Received ones are parsed when they are first asked for."""
         headers = self._headers
-        if headers is None:
-            headers = self._headers = {} if self._json is None else _parse(self._json)
+        if isinstance(headers, bytes):
+            headers = self._headers = _parse(headers)
         return headers
 
     @headers.setter
@@ -135,6 +134,8 @@ class Message:
 
 def _parse(text: bytes) -> Header:
     """Received headers: whatever is no JSON object is none."""
+    if not text:
+        return {}
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):
