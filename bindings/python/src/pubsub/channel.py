@@ -207,7 +207,7 @@ class Channel:
                     lib.ps_channel_interrupt(self._handle)
             self._lock.acquire()
         try:
-            # Otherwise this is a signal handler, and the code that it interrupted closes it when it leaves.
+            # Otherwise this is a signal handler, and the code that it interrupted comes here again when it leaves.
             if not self._inside:
                 self._shut()
         finally:
@@ -317,7 +317,11 @@ class Channel:
                 raise last_error(descriptor)
             return descriptor
         finally:
-            self._leave()
+            # No call before the release: a signal handler that raises would keep it from being done.
+            self._inside = self._waiting = False
+            self._lock.release()
+            if self._closing:
+                self.close()
 
     def stats(self) -> ChannelStats:
         """Counters and bounds, now. Any thread, also while another receives.
@@ -401,7 +405,11 @@ class Channel:
                 return message
             return self._single(_native.FOREVER if seconds is None else _native.milliseconds(seconds))
         finally:
-            self._leave()
+            # No call before the release: a signal handler that raises would keep it from being done.
+            self._inside = self._waiting = False
+            self._lock.release()
+            if self._closing:
+                self.close()
 
     def _fill(self, seconds: float | None, size: int = _BUFFER) -> bool:
         """Brings messages into `_pending` if there are none, waiting for the first; whether there are any."""
@@ -434,7 +442,11 @@ class Channel:
             self._unpack()
             return self._any()
         finally:
-            self._leave()
+            # No call before the release: a signal handler that raises would keep it from being done.
+            self._inside = self._waiting = False
+            self._lock.release()
+            if self._closing:
+                self.close()
 
     def _single(self, milliseconds: int) -> Message | None:
         """One message by itself, however large. With the turn."""
@@ -520,7 +532,7 @@ class Channel:
                 return False
 
     def _turn(self, seconds: float | None) -> bool:
-        """Takes the turn to receive, to be given back with `_leave`. False: another thread waits for a message, so there
+        """Takes the turn to receive, to be given back by `_inside = False` and the release of the lock. False: another thread waits for a message, so there
         is none, and it still did after `seconds`."""
         if not self._lock.acquire(False):
             deadline = None if seconds is None else time.monotonic() + seconds
@@ -537,20 +549,11 @@ class Channel:
             self._lock.release()
             raise BusyError(f"a signal handler cannot receive from '{self.topic}' in the middle of receiving from it")
         self._inside = True
-        if not self._open or self._closing:
-            self._leave()
-            raise self._closed()
-        return True
-
-    def _leave(self) -> None:
+        if self._open and not self._closing:
+            return True
         self._inside = False
-        self._waiting = False
-        try:
-            # Who closed it could not get in, or was a signal handler.
-            if self._closing:
-                self._shut()
-        finally:
-            self._lock.release()
+        self._lock.release()
+        raise self._closed()
 
     def _shut(self) -> None:
         with self._guard:
@@ -562,7 +565,8 @@ class Channel:
             address, self._fetched.value = self._fetched.value, None
             lib.ps_message_free(address)
         code = lib.ps_channel_close(handle)
-        if code < 0:
+        # In a forked child there is nothing to remove; a thread that waited when it forked waits for ever.
+        if code < 0 and self.process_id == os.getpid():
             raise last_error(code)
 
     def _failed(self, code: int) -> BaseException:
@@ -579,6 +583,8 @@ class Channel:
         """In a forked child."""
         self._open = False
         self._closing = True
+        for _ in self._pending:
+            pass
         self._pending = iter(())
         self._waiters = Waiters()
         # A thread that is not in this process may have held them.
