@@ -4,9 +4,10 @@
     pip install pyzmq
     python bench.py [--count N] [--formix DIRECTORY]
 
-DIRECTORY is where ``pip install --target`` put formix-pubsub, whose package has the same name; without it formix is left
-out, and so is pyzmq where it is not installed. Each figure is the best of five runs of one process that sends and receives
-64 bytes: the cost of the calls, without a second process's scheduling.
+DIRECTORY is where ``pip install --target`` put formix-pubsub, whose package has the same name; without it formix is
+left out, and so is pyzmq where it is not installed. Each figure is the best of some runs of one process that sends and
+receives 64 bytes: the cost of the calls, without a second process's scheduling. On a machine that is busy otherwise,
+--cpu counts the calling thread's processor time instead (pyzmq's own thread, which does the writing, is then not counted).
 """
 
 from __future__ import annotations

@@ -66,6 +66,10 @@ class Publishing(Case):
                 publisher.publish(b"", headers)
                 publisher.publish_many([b"", b""], headers)
                 self.assertEqual([m.headers for m in channel.fetch_many()], [headers] * 4)
+            from types import MappingProxyType
+
+            publish("headers", b"", MappingProxyType({"a": 1}))
+            self.assertEqual(channel.fetch().headers, {"a": 1})
             for headers, error in (([1], TypeError), ("x", TypeError), ({"a": object()}, TypeError), ({"a": "\ud800"}, ValueError)):
                 with self.assertRaises(error):
                     publish("headers", b"", headers)

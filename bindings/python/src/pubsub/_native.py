@@ -127,8 +127,8 @@ def _load() -> CDLL:
         return CDLL(path)
     except OSError as error:
         raise ImportError(
-            f"libpubsub cannot be loaded from {path!r} ({error}). It is looked for in the environment's PUBSUB_LIBRARY, "
-            f"then at {beside}, then among the system's libraries as {SONAME}."
+            f"libpubsub cannot be loaded from {path!r} ({error}). It is looked for in the environment's "
+            f"PUBSUB_LIBRARY, then at {beside}, then among the system's libraries as {SONAME}."
         ) from error
 
 

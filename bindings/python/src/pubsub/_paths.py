@@ -18,7 +18,8 @@ _CONTROL = "control"
 
 
 class ChannelDirectory(type(Path())):  # type: ignore[misc]
-    """A channel's directory, listed as a formix-pubsub channel's would be: the queue, and a file for each unread message.
+    """A channel's directory, listed as a formix-pubsub channel's would be: the queue, and a file for each unread
+    message.
 
     Programs count what waits by listing it; the library's own control page is left out.
     """

@@ -14,18 +14,17 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
-from ctypes import byref, c_size_t, c_void_p, string_at
-from functools import lru_cache
+from collections.abc import AsyncIterator, Iterator
+from ctypes import byref, c_size_t, c_void_p
 from itertools import islice
 from pathlib import Path
-from struct import Struct
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from . import _native, errors
-from ._native import MESSAGE, RECORD_HEAD, RECORD_LENGTHS, RECORD_LENGTHS_AT, lib
+from ._native import lib
 from ._paths import ChannelDirectory, channel_directories, matches
+from ._records import read_message, read_records
 from ._waiters import Waiters, Watch
 from .errors import BusyError, ClosedError, InvalidTopicError, ReopenError, last_error
 from .message import Message
@@ -36,8 +35,8 @@ __all__ = ["Channel", "ChannelStats"]
 _BUFFER = 64 << 10
 #: Bytes of it that asyncio uses, so that other tasks get their turn soon.
 _ASYNC_BUFFER = 16 << 10
-#: The longest that the main thread waits at a time. Python's signal handlers run between its waits, and a signal that comes
-#: just before one begins does not end it.
+#: The longest that the main thread waits at a time. Python's signal handlers run between its waits, and a signal that
+#: comes just before one begins does not end it.
 _MAIN_WAIT = 0.5
 
 _INVALID = re.compile(r"[^a-zA-Z0-9+=.-]")
@@ -48,25 +47,6 @@ _TRANSPORTS = {
     "files": _native.TRANSPORT_FILES,
 }
 _TRANSPORT_NAMES = {_native.TRANSPORT_RING: "ring", _native.TRANSPORT_FILES: "files"}
-
-#: Decoded topics of received messages: few differ.
-_topics: dict[bytes, str] = {}
-
-_new_message = Message.__new__
-
-
-@lru_cache(maxsize=1024)
-def _shape(data_len: int, lengths: int) -> tuple[Callable[[mmap.mmap, int], tuple[Any, ...]], int]:
-    """How to read a packed record whose texts and data have these lengths, and its size. One call of struct reads all of
-    it; to slice each piece costs as much a piece."""
-    topic_len, headers_len = lengths & 0xFFFFFFFF, lengths >> 32
-    if sys.byteorder == "big":
-        topic_len, headers_len = headers_len, topic_len
-    texts_end, data_end = -(topic_len + headers_len) % 8, -data_len % 8
-    # Two bytes of headers are "{}": none.
-    headers = "0s2x" if headers_len == 2 else f"{headers_len}s"
-    record = Struct(f"{RECORD_HEAD}{topic_len}s{headers}{texts_end}x{data_len}s{data_end}x")
-    return record.unpack_from, record.size
 
 
 class ChannelStats(NamedTuple):
@@ -86,8 +66,8 @@ class ChannelStats(NamedTuple):
 class Channel:
     """One subscription: it gets what is published to topics that match, from its construction until it is closed.
 
-    As in formix-pubsub, a channel is made by its constructor, receives once it was opened, best by ``with``, and is gone
-    when it is closed. ::
+    As in formix-pubsub, a channel is made by its constructor, lets fetch once it was opened, best by ``with``, and is
+    gone when it is closed. ::
 
         with Channel("news.=") as channel:
             for message in channel:
@@ -98,8 +78,8 @@ class Channel:
     In a forked child, channels of the parent are closed; the parent notices nothing.
 
     Args:
-        topic: words of ``[a-zA-Z0-9-]`` between dots, at most 200 characters; ``=`` stands for one word or a part of it,
-            ``+`` for one or more words.
+        topic: words of ``[a-zA-Z0-9-]`` between dots, at most 200 characters; ``=`` stands for one word or a part of
+            it, ``+`` for one or more words.
         capacity_messages: bound of the unread messages; 0: 16,384.
         capacity_bytes: bound of the unread bytes; 0: 64 MiB. A larger message is taken only into an empty queue.
         policy: what happens when it is full: ``"reject"`` (the publisher is told) or ``"drop-oldest"`` (see
@@ -189,8 +169,8 @@ class Channel:
         self._open = True
 
     def close(self) -> None:
-        """Closes it: what is unread is gone. Closing twice is fine, and so is closing while another thread receives: that
-        one gets a :class:`ClosedError`, and iterations end.
+        """Closes it: what is unread is gone. Closing twice is fine, and so is closing while another thread receives:
+        that one gets a :class:`ClosedError`, and iterations end.
 
         Raises:
             StoreError: (a ``RuntimeError``) its directory cannot be removed.
@@ -264,10 +244,11 @@ class Channel:
         return messages
 
     def messages(self, timeout: float | None = None) -> Iterator[Message]:
-        """Messages as they come, until none comes for ``timeout`` seconds (None: without end) or the channel is closed.
+        """Messages as they come, until none comes for ``timeout`` seconds (None: without end) or the channel is
+        closed.
 
-        They are brought in batches: when the loop is left early, what was brought stays for the next call of any kind, and
-        does not show in :meth:`fileno`.
+        They are brought in batches: when the loop is left early, what was brought stays for the next call of any kind,
+        and does not show in :meth:`fileno`.
 
         Raises:
             ClosedError: it is not open when the first is asked for.
@@ -302,8 +283,8 @@ class Channel:
                     return
 
     def fileno(self) -> int:
-        """A descriptor that is readable as long as a message waits in the queue; for select, poll and event loops. When it
-        is readable, fetch until there is nothing. Never read, write or close it.
+        """A descriptor that is readable as long as a message waits in the queue; for select, poll and event loops. When
+        it is readable, fetch until there is nothing. Never read, write or close it.
 
         Raises:
             ClosedError: it is not open.
@@ -461,21 +442,11 @@ class Channel:
                 raise self._failed(code)
         address = fetched.value
         assert address is not None
-        head = MESSAGE.unpack(string_at(address, MESSAGE.size))
-        number, timestamp, topic, topic_len, data, data_len, headers, headers_len, kind, _, dropped = head
-        message = _new_message(Message)
-        message.id = number
-        message.timestamp = timestamp
-        message.topic = _topic(string_at(topic, topic_len))
-        message.content = string_at(data, data_len)
-        message._headers = b"" if headers_len == 2 else string_at(headers, headers_len)
-        if dropped:
-            message.dropped_before = dropped
+        message = read_message(address)
         # Forgotten before it is freed: the other order could free it twice.
         fetched.value = None
         lib.ps_message_free(address)
-        # Of a kind that this version does not know.
-        return None if kind else message
+        return message
 
     def _unpack(self) -> None:
         """Makes messages of the buffer's records. With the turn."""
@@ -484,33 +455,7 @@ class Channel:
         messages: list[Message] = []
         # More than the buffer has is the size that a message would have needed.
         if buffer is not None and used <= _BUFFER:
-            add = messages.append
-            new = _new_message
-            position = 0
-            # Records are mostly alike, so each is read as the one before it was, and again if that was wrong.
-            data_len, lengths, size = -1, -1, used + 1
-            unpack: Callable[[mmap.mmap, int], tuple[Any, ...]]
-            while position < used:
-                if position + size <= used:
-                    number, timestamp, dropped, data, both, kind, topic, headers, content = unpack(buffer, position)
-                else:
-                    data = -2
-                if data != data_len or both != lengths:
-                    data_len, lengths = RECORD_LENGTHS.unpack_from(buffer, position + RECORD_LENGTHS_AT)
-                    unpack, size = _shape(data_len, lengths)
-                    assert position + size <= used
-                    continue
-                message = new(Message)
-                message.id = number
-                message.timestamp = timestamp
-                message.topic = _topics.get(topic) or _topic(topic)
-                message.content = content
-                message._headers = headers
-                if dropped:
-                    message.dropped_before = dropped
-                if not kind:
-                    add(message)
-                position += size
+            messages = read_records(buffer, used)
         # Two assignments and no call between them: no signal handler runs there.
         pending = iter(messages)
         self._pending = pending
@@ -532,8 +477,10 @@ class Channel:
                 return False
 
     def _turn(self, seconds: float | None) -> bool:
-        """Takes the turn to receive, to be given back by `_inside = False` and the release of the lock. False: another thread waits for a message, so there
-        is none, and it still did after `seconds`."""
+        """Takes the turn to receive, to be given back by `_inside = False` and the release of the lock.
+
+        False: another thread waits for a message, so there is none, and it still did after `seconds`.
+        """
         if not self._lock.acquire(False):
             deadline = None if seconds is None else time.monotonic() + seconds
             while True:
@@ -617,15 +564,6 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-def _topic(text: bytes) -> str:
-    topic = _topics.get(text)
-    if topic is None:
-        if len(_topics) >= 4096:
-            _topics.clear()
-        topic = _topics[text] = text.decode(errors="replace")
-    return topic
-
-
 def _check_topic(topic: str) -> None:
     if not isinstance(topic, str):
         raise TypeError(f"a topic is a str, not {type(topic).__name__}")
@@ -655,7 +593,7 @@ def _deadline(timeout: float | None) -> float | None:
     if timeout is None or timeout == math.inf:
         return None
     if not timeout >= 0:
-        raise ValueError(f"timeout is {timeout}; it must be a non-negative number of seconds, or None to wait without end")
+        raise ValueError(f"timeout is {timeout}; it must be a non-negative number of seconds, or None: without end")
     return time.monotonic() + timeout
 
 

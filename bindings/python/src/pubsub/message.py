@@ -87,8 +87,8 @@ class Message:
         self._headers = headers
 
     def write(self, stream: BinaryIO) -> None:
-        """Writes the message to a binary stream, all numbers big-endian: u32 ``PMSG``, u8 version, u64 id, u64 timestamp,
-        then topic, headers (JSON) and content, each behind its length as u32."""
+        """Writes the message to a binary stream, all numbers big-endian: u32 ``PMSG``, u8 version, u64 id, u64
+        timestamp, then topic, headers (JSON) and content, each behind its length as u32."""
         topic = self.topic.encode()
         headers = json.dumps(self.headers, ensure_ascii=False).encode()
         head = _PREFIX.pack(MESSAGE_MAGIC_NUMBER, MESSAGE_FORMAT_VERSION, self.id, self.timestamp, len(topic))

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ctypes import byref, c_void_p
 from functools import lru_cache
 from itertools import islice
@@ -17,7 +17,7 @@ from typing import Union
 from . import _native, errors
 from ._native import lib
 from .errors import ClosedError, InvalidTopicError, PubSubError, last_error
-from .message import Header
+from .message import HeaderValueTypes
 
 __all__ = ["Publisher", "Data", "publish", "last_rejected"]
 
@@ -34,7 +34,7 @@ _KEPT_TEXT = 1024
 _topics: dict[str, bytes] = {}
 
 
-def publish(topic: str, data: Data, headers: Header | None = None) -> int:
+def publish(topic: str, data: Data, headers: Mapping[str, HeaderValueTypes] | None = None) -> int:
     """Publishes a message. When this returns, it is in the store and survives this process.
 
     Args:
@@ -85,7 +85,8 @@ class Publisher:
 
     Args:
         topic: 1 to 200 of ``[a-zA-Z0-9.-]``.
-        full_timeout: how many seconds a publish waits for room in channels that are full and reject.
+        full_timeout: how many seconds a publish waits for room in channels that are full and reject. (The library may
+            miss a signal that comes in the moments between its looks at the queue; the next one ends the wait.)
         home: the store's directory; None: the default one.
 
     Raises:
@@ -116,7 +117,7 @@ class Publisher:
         """Whether it was not closed yet."""
         return self._native is not None
 
-    def publish(self, data: Data, headers: Header | None = None) -> int:
+    def publish(self, data: Data, headers: Mapping[str, HeaderValueTypes] | None = None) -> int:
         """Publishes one message.
 
         Returns:
@@ -147,11 +148,12 @@ class Publisher:
                 return code
         raise last_error(code)
 
-    def publish_many(self, payloads: Iterable[Data], headers: Header | None = None) -> int:
+    def publish_many(self, payloads: Iterable[Data], headers: Mapping[str, HeaderValueTypes] | None = None) -> int:
         """Publishes many messages in order, all with the same headers, a thousand with each call to the library.
 
         Returns:
-            How many were handled, from the first, as :meth:`publish` would have: it stops before the first that would fail.
+            How many were handled, from the first, as :meth:`publish` would have: it stops before the first that would
+            fail.
 
         Raises:
             As :meth:`publish`, when the first one fails.
@@ -191,7 +193,7 @@ class Publisher:
                 break
         return handled
 
-    def _publish_each(self, batch: list[Data], headers: Header | None, handled: int) -> int:
+    def _publish_each(self, batch: list[Data], headers: Mapping[str, HeaderValueTypes] | None, handled: int) -> int:
         for index, data in enumerate(batch):
             try:
                 self.publish(data, headers)
@@ -258,9 +260,11 @@ class _Headers:
 _kept_headers = lru_cache(maxsize=64)(_Headers)
 
 
-def _headers(headers: Header) -> _Headers:
+def _headers(headers: Mapping[str, HeaderValueTypes]) -> _Headers:
     if not isinstance(headers, dict):
-        raise TypeError(f"headers are a dict, not {type(headers).__name__}")
+        if not isinstance(headers, Mapping):
+            raise TypeError(f"headers are a dict, not {type(headers).__name__}")
+        headers = dict(headers)
     text = json.dumps(headers, ensure_ascii=False).encode()
     return _kept_headers(text) if len(text) <= _KEPT_TEXT else _Headers(text)
 
