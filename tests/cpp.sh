@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# pubsub.hpp: compiled by g++ and clang++ with every warning an error; its tests, plain and under valgrind.
+# pubsub.hpp and the programs in bindings/c/README.md: compiled by g++ and clang++ with every warning an error; its tests, plain and under valgrind.
 source "$(dirname "$0")/lib.sh"
 use_stage
 
@@ -19,7 +19,7 @@ in_a_store() {
     local PUBSUB_HOME
     PUBSUB_HOME=$(mktemp -d "$STORES/store.XXXXXX")
     export PUBSUB_HOME
-    timeout 120 "$@"
+    "$@"
     [ -z "$(find "$PUBSUB_HOME" -mindepth 1 -maxdepth 1 -not -name '.*' -not -name tmp)" ]
 }
 STORES=$PUBSUB_HOME
@@ -38,11 +38,24 @@ for compiler in "${compilers[@]}"; do
         done
     done
     for program in values traffic misuse; do
-        check "$program holds ($compiler)" in_a_store "$scratch/$program"
+        check "$program holds ($compiler)" in_a_store timeout 120 "$scratch/$program"
     done
 done
 for program in values traffic misuse; do
     # shellcheck disable=SC2086  # words
-    check "valgrind finds no error and no leak in $program" in_a_store $MEMCHECK "$scratch/$program"
+    check "valgrind finds no error and no leak in $program" in_a_store timeout 120 $MEMCHECK "$scratch/$program"
 done
+
+# readme LANGUAGE: the program in that language in the README.
+readme() { sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/{ /^\`\`\`/!p }" bindings/c/README.md >"$scratch/first.$1"; }
+first_program() {
+    local language=$1 wanted=$2
+    shift 2
+    readme "$language"
+    "$@" "$scratch/first" "$scratch/first.$language"
+    "$scratch/first" >"$scratch/printed"
+    same "$scratch/printed" "$wanted"
+}
+check "the README's program in C compiles and runs" in_a_store first_program c "news.sports: 3:1" compile
+check "the README's program in C++ compiles and runs" in_a_store first_program cpp "news.sports: 3:1, minute 88" compile_cxx
 finish
