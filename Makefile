@@ -27,7 +27,7 @@ crash:                 ## processes killed and stopped for PUBSUB_STORM_SECONDS 
 bench:                 ## the benchmarks
 	scripts/bench.sh
 
-install:               ## library, headers, pkg-config file, CMake package and command, below $(DESTDIR)$(PREFIX)
+install:               ## library, headers, pkg-config and CMake files, command: below $(DESTDIR)$(PREFIX)
 	scripts/install.sh install '$(PREFIX)' '$(DESTDIR)'
 
 uninstall:
