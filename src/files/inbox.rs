@@ -58,6 +58,8 @@ pub(crate) struct Inbox {
     token_out: bool,
     /// The directory must be listed before the next message is taken.
     list_due: bool,
+    /// The last listing was overtaken by publishers: the directory is listed again before more is taken from the FIFO.
+    overtaken: bool,
     /// An id had no file: once the FIFO is empty, the directory is listed.
     unknown_seen: bool,
     /// The queue's figure when the queue was found empty, and since when.
@@ -114,6 +116,7 @@ impl Inbox {
             fd_in_use: false,
             token_out: false,
             list_due: false,
+            overtaken: false,
             unknown_seen: false,
             suspect: None,
             drops_told: 0,
@@ -265,7 +268,7 @@ impl Inbox {
         let fifo = Arc::clone(&self.fifo);
         let fifo = fifo.get().map_err(|e| self.error("reading the queue of channel", e))?;
         // The mark before the FIFO: an id that is read now was not written after one that did not fit.
-        if self.control.take_overflow() {
+        if self.overtaken || self.control.take_overflow() {
             self.list_due = true;
             return Ok(true);
         }
@@ -343,12 +346,13 @@ impl Inbox {
                 }
             };
             attempt += 1;
-            if !self.control.take_overflow() {
+            self.overtaken = self.control.take_overflow();
+            if !self.overtaken {
                 break found;
             }
             if attempt == ATTEMPTS {
-                // What was not seen is found by the next listing.
-                self.unknown_seen = true;
+                // What came meanwhile may stand behind what did not fit: the next listing tells.
+                self.pending.clear();
                 break found;
             }
             before.append(&mut self.pending);
@@ -428,7 +432,7 @@ impl Inbox {
 
     /// Keeps the descriptor readable while there is more.
     fn keep_readable(&mut self) -> Result<()> {
-        let more = !self.pending.is_empty() || self.list_due || self.returned.is_some();
+        let more = !self.pending.is_empty() || self.list_due || self.overtaken || self.returned.is_some();
         if self.fd_in_use && !self.token_out && more {
             let fifo = self.fifo.get().map_err(|e| self.error("waking channel", e))?;
             match fifo::write_own_entry(fifo, TOKEN) {
