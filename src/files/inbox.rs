@@ -58,12 +58,10 @@ pub(crate) struct Inbox {
     token_out: bool,
     /// The directory must be listed before the next message is taken.
     list_due: bool,
-    /// The last listing was overtaken by publishers: the directory is listed again before more is taken from the FIFO.
-    overtaken: bool,
     /// An id had no file: once the FIFO is empty, the directory is listed.
     unknown_seen: bool,
-    /// The queue's figure when the queue was found empty, and since when.
-    suspect: Option<(i64, Instant)>,
+    /// The queue's figures (messages, bytes) when the queue was found empty, and since when.
+    suspect: Option<((i64, i64), Instant)>,
     /// Drops that the receiver has been told of.
     drops_told: u64,
     aside: u32,
@@ -116,7 +114,6 @@ impl Inbox {
             fd_in_use: false,
             token_out: false,
             list_due: false,
-            overtaken: false,
             unknown_seen: false,
             suspect: None,
             drops_told: 0,
@@ -207,15 +204,16 @@ impl Inbox {
             // The FIFO is empty: an incomplete entry at its end was none.
             self.partial.clear();
             if self.unknown_seen || self.figure_is_stale() {
-                self.unknown_seen = false;
                 let suspect = self.suspect.take();
                 self.list()?;
+                self.unknown_seen = false;
                 if !self.pending.is_empty() {
                     continue;
                 }
-                if let Some((messages, since)) = suspect {
-                    if since.elapsed() >= SETTLE {
-                        self.control.heal_queued(messages);
+                if let Some((queued, since)) = suspect {
+                    if since.elapsed() >= SETTLE && !chaos::planted("figures never healed") {
+                        chaos::point("heal.begin");
+                        self.control.heal_queued(queued);
                     } else {
                         self.suspect = suspect;
                     }
@@ -260,7 +258,7 @@ impl Inbox {
     /// Whether so many bytes at once mean that ids may not have fitted into the FIFO. A page that has been read in part
     /// takes nothing more, so a FIFO can be full with up to a page less than its capacity.
     fn looks_full(&self, bytes: usize) -> bool {
-        bytes + 4096 > self.fifo_capacity
+        bytes + 4096 > self.fifo_capacity && !chaos::planted("overflow unnoticed")
     }
 
     /// Takes ids from the FIFO; false when there are none.
@@ -268,7 +266,7 @@ impl Inbox {
         let fifo = Arc::clone(&self.fifo);
         let fifo = fifo.get().map_err(|e| self.error("reading the queue of channel", e))?;
         // The mark before the FIFO: an id that is read now was not written after one that did not fit.
-        if self.overtaken || self.control.take_overflow() {
+        if self.control.take_overflow() {
             self.list_due = true;
             return Ok(true);
         }
@@ -284,6 +282,11 @@ impl Inbox {
         let n = fifo::read(fifo, &mut entries).map_err(|e| self.error("reading the queue of channel", e))?;
         chaos::point("fetch.read");
         self.take_entries(&entries[..n]);
+        // It may have become full between the look and the read.
+        if n == REFILL {
+            let left = fifo::waiting(fifo).map_err(|e| self.error("reading the queue of channel", e))?;
+            self.list_due |= self.looks_full(n + left);
+        }
         Ok(n > 0)
     }
 
@@ -327,47 +330,22 @@ impl Inbox {
     }
 
     fn try_list(&mut self) -> Result<()> {
-        /// More overflows while the directory is listed come from publishers that are faster than this.
-        const ATTEMPTS: usize = 4;
         self.drain()?;
-        let mut before = std::mem::take(&mut self.pending);
-        let mut attempt = 0;
-        let mut found: HashSet<u64> = loop {
-            // A listing takes time, and a directory has no order: it may show a publisher's message and not the one before
-            // it. That one was rung, or the mark raised, before the later one was linked; so what has come meanwhile
-            // completes the listing.
-            let listed = self.list_directory().and_then(|found| self.drain().map(|()| found));
-            let found = match listed {
-                Ok(found) => found,
-                Err(error) => {
-                    before.append(&mut self.pending);
-                    self.pending = before;
-                    return Err(error);
-                }
-            };
-            attempt += 1;
-            self.overtaken = self.control.take_overflow();
-            if !self.overtaken {
-                break found;
-            }
-            if attempt == ATTEMPTS {
-                // What came meanwhile may stand behind what did not fit: the next listing tells.
-                self.pending.clear();
-                break found;
-            }
-            before.append(&mut self.pending);
+        chaos::point("list.drained");
+        let mut found = self.listed()?;
+        // A listing takes a while, and of two files that a publisher links meanwhile it may show the second only (ext4 does).
+        // Whoever made the newest that it shows had linked all its earlier ones before a second listing begins, and so had
+        // any other publisher of what is older than that one.
+        let indexed: HashSet<u64> = self.pending.iter().copied().collect();
+        let newest = found.iter().filter(|id| is_native(**id) && !indexed.contains(id)).max().copied();
+        if let Some(newest) = newest.filter(|_| !chaos::planted("listed once")) {
+            found.extend(self.listed()?.into_iter().filter(|&id| is_native(id) && id < newest));
         }
-        .into_iter()
-        .filter(|id| !self.stuck.contains(id))
-        .collect();
         let mut ordered = Vec::with_capacity(found.len());
         // The FIFO's order, for formix ids do not rise.
         let mut latest = 0;
-        let meanwhile = std::mem::take(&mut self.pending);
-        let before = before.into_iter().map(|id| (id, false));
-        for (id, is_late) in before.chain(meanwhile.into_iter().map(|id| (id, true))) {
-            // What came meanwhile need not have been there yet.
-            if found.remove(&id) || is_late {
+        for id in std::mem::take(&mut self.pending) {
+            if found.remove(&id) {
                 let age = if is_native(id) { age_key(id) } else { self.sent(id).max(latest) };
                 if !is_native(id) {
                     latest = age;
@@ -383,11 +361,12 @@ impl Inbox {
         Ok(())
     }
 
-    fn list_directory(&self) -> Result<Vec<u64>> {
-        message_ids(&self.base, &self.directory).map_err(|e| match e.kind() {
+    fn listed(&self) -> Result<HashSet<u64>> {
+        let found = message_ids(&self.base, &self.directory).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => self.deleted(),
             _ => self.error("listing channel", e),
-        })
+        })?;
+        Ok(found.into_iter().filter(|id| !self.stuck.contains(id)).collect())
     }
 
     /// Takes all ids from the FIFO: at most one FIFO full, for publishers may be faster than this. What stays is read later
@@ -421,18 +400,18 @@ impl Inbox {
 
     /// Whether the queue's figure has stood apart from 0 for long enough while the queue is empty.
     fn figure_is_stale(&mut self) -> bool {
-        let messages = self.control.queued_messages();
+        let queued = self.control.queued();
         match self.suspect {
-            _ if messages == 0 => self.suspect = None,
-            Some((before, since)) if before == messages => return since.elapsed() >= SETTLE,
-            _ => self.suspect = Some((messages, Instant::now())),
+            _ if queued == (0, 0) => self.suspect = None,
+            Some((before, since)) if before == queued => return since.elapsed() >= SETTLE,
+            _ => self.suspect = Some((queued, Instant::now())),
         }
         false
     }
 
     /// Keeps the descriptor readable while there is more.
     fn keep_readable(&mut self) -> Result<()> {
-        let more = !self.pending.is_empty() || self.list_due || self.overtaken || self.returned.is_some();
+        let more = !self.pending.is_empty() || self.list_due || self.returned.is_some();
         if self.fd_in_use && !self.token_out && more {
             let fifo = self.fifo.get().map_err(|e| self.error("waking channel", e))?;
             match fifo::write_own_entry(fifo, TOKEN) {
@@ -468,7 +447,9 @@ impl Inbox {
         drop(file);
         chaos::point("fetch.parsed");
         // Who removes the file has the message.
-        if let Err(error) = self.base.unlink(path) {
+        if chaos::planted("delivered twice") && self.stuck.insert(id) {
+            self.pending.push_back(id);
+        } else if let Err(error) = self.base.unlink(path) {
             if error.raw_os_error() == Some(libc::ENOENT) {
                 return Ok(Take::Skipped);
             }

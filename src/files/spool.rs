@@ -53,6 +53,7 @@ impl MessageFile {
         if mode.enforce {
             set_mode(&file.file, mode.mode)?;
         }
+        let data = if chaos::planted("half a message") { &data[..data.len() / 2] } else { data };
         if let Err(error) = write_all(file.file.as_fd(), prefix, data) {
             file.discard(base);
             return Err(error);

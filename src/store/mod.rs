@@ -38,6 +38,7 @@ use registry::Registry;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::FileMode;
+use crate::sys::chaos;
 use crate::sys::clock;
 use crate::sys::directory::{self, Directory};
 use crate::sys::fd;
@@ -330,6 +331,7 @@ fn make_directory(home: &Path, mode: u32, group: Option<u32>) -> Result<()> {
         }
         // After the group: changing it takes the set-group-ID bit away.
         directory::set_mode(&dir, mode)?;
+        chaos::point("store.made");
         // Fails if another process was quicker and its store is in use already; replaces one that is still empty.
         parent.rename(&made, &name)
     };

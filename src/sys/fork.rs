@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use once_cell::sync::Lazy;
 
-use super::fd;
+use super::{clock, fd};
 
 /// Counts the forks between the first process that used the library and this one.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
@@ -59,9 +59,9 @@ static MARKER: Lazy<Marker> = Lazy::new(|| {
 static FORKING: AtomicUsize = AtomicUsize::new(0);
 /// Threads between opening a descriptor and marking it as ours.
 static OPENING: AtomicUsize = AtomicUsize::new(0);
-/// How often a fork yields to threads that open something. Each needs microseconds; a fork in a signal handler that
-/// interrupted one of them would wait for itself.
-const PATIENCE: usize = 10_000;
+/// For how long a fork yields to threads that open something, in nanoseconds. Each needs microseconds, and on a busy machine
+/// its turn of the processor; a fork in a signal handler that interrupted one of them would wait for itself.
+const PATIENCE: u64 = 1_000_000_000;
 
 /// Opens something that a forked child must not keep, and marks it as ours; no other thread forks in between. (A fork
 /// without its handlers may: its child then keeps what is opened at that moment.)
@@ -89,10 +89,8 @@ pub(crate) fn not_amid_fork<T>(open: impl FnOnce() -> T) -> T {
 
 extern "C" fn before() {
     FORKING.fetch_add(1, Ordering::SeqCst);
-    for _ in 0..PATIENCE {
-        if OPENING.load(Ordering::SeqCst) == 0 {
-            break;
-        }
+    let end = clock::monotonic_ns() + PATIENCE;
+    while OPENING.load(Ordering::SeqCst) != 0 && clock::monotonic_ns() < end {
         std::thread::yield_now();
     }
 }
