@@ -17,7 +17,7 @@ DEMO_TOOLS=(
 TEST_TOOLS=(
     "cxx|g++|the C++ header, its tests and examples"
     "clangxx|clang|checking the C++ header with a second compiler"
-    "cmake|cmake|the CMake package, by a project that uses it"
+    "cmake|cmake make|the CMake package, by a project that uses it"
     "valgrind|valgrind libc6-dbg|memory checks of the C programs"
     "nm|binutils|checking the exported symbols"
 )
