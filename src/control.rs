@@ -135,14 +135,17 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Makes the page of a new channel in an empty file and takes the receiver's lock, which lasts as long as the file
-    /// stays open.
-    pub(crate) fn create(file: BorrowedFd<'_>, terms: Terms) -> io::Result<Control> {
-        reserve(file, BYTES)?;
-        if !lock::try_lock(file, RECEIVER)? {
+    /// Makes the page of a new channel in an empty file and takes the receiver's lock, which lasts as long as `held` stays
+    /// open.
+    ///
+    /// `mapped` is the same file, opened once more: a mapping keeps what was mapped open, and a forked child inherits it,
+    /// so that a lock on `mapped` would outlive this process.
+    pub(crate) fn create(held: BorrowedFd<'_>, mapped: BorrowedFd<'_>, terms: Terms) -> io::Result<Control> {
+        reserve(held, BYTES)?;
+        if !lock::try_lock(held, RECEIVER)? {
             return Err(io::Error::other("another process locked a file that was just made"));
         }
-        let map = Mapping::new(file, WORDS)?;
+        let map = Mapping::new(mapped, WORDS)?;
         let set = |word, value| map.word(word).store(value, Relaxed);
         set(W_TRANSPORT, 2);
         set(W_POLICY, matches!(terms.policy, FullPolicy::DropOldest) as u64);
@@ -346,7 +349,7 @@ mod tests {
 
     fn page(messages: u64, bytes: u64) -> (std::fs::File, Control) {
         let file = tempfile::tempfile().unwrap();
-        let control = Control::create(file.as_fd(), terms(messages, bytes)).unwrap();
+        let control = Control::create(file.as_fd(), file.as_fd(), terms(messages, bytes)).unwrap();
         (file, control)
     }
 

@@ -296,7 +296,7 @@ struct Sending<'a> {
     store: &'a Store,
     prefix: &'a mut Vec<u8>,
     data: &'a [u8],
-    /// The mode of its file, once it is known whose channels match.
+    /// The mode of its file, wide enough for the owners of the channels so far.
     mode: Option<FileMode>,
     /// The message in a file, once a channel has room for it.
     file: Option<MessageFile>,
@@ -321,28 +321,24 @@ impl Sending<'_> {
 
     /// To every target; waits for room in the full ones up to `full_timeout`.
     fn send_to_all(&mut self, targets: &[Arc<Target>], full_timeout: Duration, tally: &mut Tally<'_>) -> Result<()> {
+        // One after the other: each is open for sending only as long as it is its turn, unless the budget of descriptors has
+        // room for it.
         let now = clock::monotonic_ns();
-        let mut open = Vec::with_capacity(targets.len());
+        let mut full = Vec::new();
         for target in targets {
+            match self.send_to(target, now, tally) {
+                Outcome::Settled => {}
+                Outcome::Full(outbox) if full_timeout.is_zero() => tally.full(&outbox),
+                Outcome::Full(_) => full.push(target),
+            }
+        }
+        let interrupted = !full.is_empty() && self.wait_for_room(&mut full, full_timeout, tally);
+        for target in full {
             match target.outbox(self.store, now) {
-                Ok(Some(outbox)) => open.push((target, outbox)),
+                Ok(Some(outbox)) => tally.full(&outbox),
                 Ok(None) => {}
                 Err(error) => tally.refused(None, error),
             }
-        }
-        self.mode = Some(self.store.message_file_mode(open.iter().map(|(_, outbox)| outbox.owner)));
-        let mut full = Vec::new();
-        for (target, outbox) in open {
-            if let Outcome::Full(outbox) = self.send_to(target, outbox, tally) {
-                full.push((target, outbox));
-            }
-        }
-        let mut interrupted = false;
-        if !full.is_empty() && !full_timeout.is_zero() {
-            interrupted = self.wait_for_room(&mut full, full_timeout, tally);
-        }
-        for (_, outbox) in &full {
-            tally.full(outbox);
         }
         if interrupted && tally.taken == 0 {
             LAST_REJECTED.set(tally.rejected);
@@ -354,10 +350,19 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn send_to(&mut self, target: &Target, outbox: Arc<Outbox>, tally: &mut Tally<'_>) -> Outcome {
+    fn send_to(&mut self, target: &Target, now: u64, tally: &mut Tally<'_>) -> Outcome {
+        let outbox = match target.outbox(self.store, now) {
+            Ok(Some(outbox)) => outbox,
+            Ok(None) => return Outcome::Settled,
+            Err(error) => {
+                tally.refused(None, error);
+                return Outcome::Settled;
+            }
+        };
         let base = self.store.base();
         let bytes = self.bytes();
         if !outbox.reserve(base, bytes) {
+            // A dead receiver makes no room.
             if outbox.is_abandoned() {
                 target.close();
                 return Outcome::Settled;
@@ -366,7 +371,7 @@ impl Sending<'_> {
         }
         // Two ids cannot both be taken unless something else makes files here.
         for _ in 0..4 {
-            if let Err(error) = self.write() {
+            if let Err(error) = self.admit(outbox.owner).and_then(|()| self.write()) {
                 outbox.release(bytes);
                 tally.refused(Some(&outbox), error);
                 return Outcome::Settled;
@@ -410,6 +415,18 @@ impl Sending<'_> {
         Outcome::Settled
     }
 
+    /// Lets a channel's owner read the file, besides those whose channels came before.
+    fn admit(&mut self, owner: u32) -> Result<()> {
+        let mode = self.store.message_file_mode(std::iter::once(owner));
+        if self.mode.is_none_or(|before| mode.mode & !before.mode != 0) {
+            if let Some(file) = &self.file {
+                file.set_mode(mode).map_err(|e| Error::os("letting another user read a message", e))?;
+            }
+            self.mode = Some(mode);
+        }
+        Ok(())
+    }
+
     /// Writes the file, once.
     fn write(&mut self) -> Result<()> {
         if self.file.is_some() {
@@ -433,12 +450,7 @@ impl Sending<'_> {
     }
 
     /// Tries the full channels again and again until they took it, are gone, or the time is over; whether a signal ended it.
-    fn wait_for_room(
-        &mut self,
-        full: &mut Vec<(&Arc<Target>, Arc<Outbox>)>,
-        timeout: Duration,
-        tally: &mut Tally<'_>,
-    ) -> bool {
+    fn wait_for_room(&mut self, full: &mut Vec<&Arc<Target>>, timeout: Duration, tally: &mut Tally<'_>) -> bool {
         /// The first pause, doubled up to [`LONGEST`]: a receiver makes room every few microseconds.
         const FIRST: Duration = Duration::from_micros(20);
         const LONGEST: Duration = Duration::from_millis(1);
@@ -453,17 +465,8 @@ impl Sending<'_> {
                 return true;
             }
             pause = (pause * 2).min(LONGEST);
-            let mut waiting = Vec::new();
-            for (target, outbox) in full.drain(..) {
-                if outbox.is_abandoned() {
-                    target.close();
-                    continue;
-                }
-                if let Outcome::Full(outbox) = self.send_to(target, outbox, tally) {
-                    waiting.push((target, outbox));
-                }
-            }
-            *full = waiting;
+            let now = clock::monotonic_ns();
+            full.retain(|target| matches!(self.send_to(target, now, tally), Outcome::Full(_)));
         }
     }
 }

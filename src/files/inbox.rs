@@ -9,17 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::outbox::{message_id, message_ids};
-use super::{QUEUE, SETTLE};
+use super::outbox::message_ids;
+use super::{Figures, QUEUE, SETTLE};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::id::{self, TOKEN, is_native};
 use crate::message::v1::{self, PrefixError};
 use crate::message::{Message, MessageHead, MessageKind};
 use crate::sys::chaos;
-use crate::sys::directory::{Directory, EntryPath, Kind, read_at, read_some_at};
+use crate::sys::clock;
+use crate::sys::directory::{Directory, EntryPath, read_at, read_some_at};
 use crate::sys::fd::{Fd, status};
 use crate::sys::fifo::{self, Wait};
+use crate::sys::fork;
 use crate::topic::Pattern;
 
 /// What is read of a message file at first: most messages are smaller.
@@ -91,19 +93,20 @@ impl Inbox {
         directory: &[u8],
         pattern: Pattern,
         control: Control,
-        held: OwnedFd,
+        held: Fd,
     ) -> io::Result<Inbox> {
         // Read-write: the end of a FIFO that was opened for reading alone reports a hang-up for ever once a writer left.
         let queue = EntryPath::new(directory, QUEUE);
-        let fifo = fifo::open(base.fd()?, queue.as_c_str(), libc::O_RDWR)?;
+        let dir = base.fd()?;
+        let fifo = fork::not_amid_fork(|| fifo::open(dir, queue.as_c_str(), libc::O_RDWR).map(Fd::new))?;
         Ok(Inbox {
-            fifo_capacity: fifo::capacity(&fifo),
+            fifo_capacity: fifo::capacity(fifo.get()?),
             base,
             directory: directory.to_vec(),
             pattern,
             control: Arc::new(control),
-            held: Fd::new(held),
-            fifo: Arc::new(Fd::new(fifo)),
+            held,
+            fifo: Arc::new(fifo),
             pending: VecDeque::new(),
             returned: None,
             returned_size: Arc::default(),
@@ -169,20 +172,23 @@ impl Inbox {
         }
         loop {
             if self.list_due {
-                if let Err(error) = self.list() {
-                    // Out of descriptors, it may be: what has no id in the FIFO is found by the next call.
-                    self.keep_readable()?;
-                    return Err(error);
-                }
-                self.list_due = false;
+                self.list()?;
             }
             while let Some(id) = self.pending.pop_front() {
                 match self.take(id) {
                     Ok(Take::Message(message)) => {
+                        // The queue was not empty all the while.
+                        self.suspect = None;
                         self.keep_readable()?;
                         return Ok(Some(message));
                     }
-                    Ok(Take::Missing) => self.unknown_seen = true,
+                    // Dropped, or found in the directory before: at the end. No id at all: what stands behind it may be
+                    // shifted, so the directory tells the order.
+                    Ok(Take::Missing) if is_plausible(id) => self.unknown_seen = true,
+                    Ok(Take::Missing) => {
+                        self.list_due = true;
+                        break;
+                    }
                     Ok(Take::Skipped) => {}
                     Err(error) => {
                         // Out of descriptors or memory: the message stays.
@@ -192,7 +198,7 @@ impl Inbox {
                     }
                 }
             }
-            if self.refill()? {
+            if self.list_due || self.refill()? {
                 continue;
             }
             // The FIFO is empty: an incomplete entry at its end was none.
@@ -312,16 +318,19 @@ impl Inbox {
 
     /// Makes the directory's listing the queue: see the module's text.
     fn list(&mut self) -> Result<()> {
-        let fifo = Arc::clone(&self.fifo);
-        let fifo = fifo.get().map_err(|e| self.error("reading the queue of channel", e))?;
-        let mut entries = [0; REFILL];
-        // At most one FIFO full: publishers may be faster than this. What stays is read later and then has no file.
-        for _ in 0..=self.fifo_capacity / REFILL {
-            match fifo::read(fifo, &mut entries).map_err(|e| self.error("reading the queue of channel", e))? {
-                0 => break,
-                n => self.take_entries(&entries[..n]),
-            }
+        // Until it is done: an attempt that failed (out of descriptors) is made up for.
+        self.list_due = true;
+        let result = self.try_list();
+        if result.is_ok() {
+            self.list_due = false;
+        } else {
+            self.keep_readable()?;
         }
+        result
+    }
+
+    fn try_list(&mut self) -> Result<()> {
+        self.drain()?;
         chaos::point("list.drained");
         let mut found = self.listed()?;
         // A listing takes a while, and of two files that a publisher links meanwhile it may show the second only (ext4 does).
@@ -358,6 +367,21 @@ impl Inbox {
             _ => self.error("listing channel", e),
         })?;
         Ok(found.into_iter().filter(|id| !self.stuck.contains(id)).collect())
+    }
+
+    /// Takes all ids from the FIFO: at most one FIFO full, for publishers may be faster than this. What stays is read later
+    /// and then has no file.
+    fn drain(&mut self) -> Result<()> {
+        let fifo = Arc::clone(&self.fifo);
+        let fifo = fifo.get().map_err(|e| self.error("reading the queue of channel", e))?;
+        let mut entries = [0; REFILL];
+        for _ in 0..=self.fifo_capacity / REFILL {
+            match fifo::read(fifo, &mut entries).map_err(|e| self.error("reading the queue of channel", e))? {
+                0 => break,
+                n => self.take_entries(&entries[..n]),
+            }
+        }
+        Ok(())
     }
 
     /// When a formix message was sent, on the scale of our ids; its id alone is random within 65 milliseconds.
@@ -533,47 +557,10 @@ impl Inbox {
     }
 }
 
-/// What others may know of a receiving end while it is in use.
-#[derive(Debug)]
-pub(crate) struct Figures {
-    base: Arc<Directory>,
-    directory: Vec<u8>,
-    control: Arc<Control>,
-    returned_size: Arc<AtomicU64>,
-    fifo: Arc<Fd>,
-}
-
-impl Figures {
-    pub(crate) fn control(&self) -> &Control {
-        &self.control
-    }
-
-    /// Whether this process opened it.
-    pub(crate) fn is_here(&self) -> bool {
-        self.fifo.is_here()
-    }
-
-    /// How many messages wait, and their bytes: what is in the directory, and what came back from there.
-    pub(crate) fn unread(&self) -> io::Result<(u64, u64)> {
-        let (messages, bytes) = unread(&self.base, &self.directory)?;
-        let returned = self.returned_size.load(Relaxed);
-        Ok((messages + u64::from(returned != 0), bytes + returned.saturating_sub(1)))
-    }
-}
-
-/// Unread messages of a channel and their bytes, counted in its directory.
-pub(crate) fn unread(base: &Directory, directory: &[u8]) -> io::Result<(u64, u64)> {
-    let (mut messages, mut bytes) = (0, 0);
-    base.list(EntryPath::new(directory, b".").as_c_str(), |entry| {
-        if entry.kind == Kind::File && message_id(entry.name).is_some() {
-            if let Ok(stat) = base.status(EntryPath::new(directory, entry.name).as_c_str()) {
-                messages += 1;
-                bytes += stat.st_size as u64;
-            }
-        }
-        true
-    })?;
-    Ok((messages, bytes))
+/// Whether an id may be one: given out within a day, by its own clock.
+fn is_plausible(id: u64) -> bool {
+    const DAY_US: u64 = 24 * 3600 * 1_000_000;
+    (age_key(id) / id::floor(1)).abs_diff(clock::wall_us()) < DAY_US
 }
 
 /// Sorts ids of both kinds by when they were given out.

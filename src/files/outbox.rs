@@ -70,7 +70,9 @@ impl Outbox {
             Err(error) => {
                 return match error.raw_os_error() {
                     // No reader, no queue yet, no directory any more, or a hostile entry in place of one of them.
-                    Some(libc::ENXIO | libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENODEV) => Ok(None),
+                    Some(libc::ENXIO | libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENODEV | libc::EISDIR) => {
+                        Ok(None)
+                    }
                     None if error.kind() == io::ErrorKind::InvalidData => Ok(None),
                     _ => Err(Error::os(format_args!("opening the queue of channel '{}'", name()), error)),
                 };

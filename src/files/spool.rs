@@ -90,6 +90,11 @@ impl MessageFile {
         Ok(())
     }
 
+    /// Gives it another mode.
+    pub(crate) fn set_mode(&self, mode: FileMode) -> io::Result<()> {
+        set_mode(&self.file, mode.mode)
+    }
+
     /// Whether it is the file that cannot be linked: one without a name in which the kernel once saw a link and sees none any
     /// longer, because every channel that took it has fetched it already; or one without a name in a process that, as it
     /// now turned out, cannot link such files.

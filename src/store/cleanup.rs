@@ -114,7 +114,7 @@ fn queue_is_abandoned(base: &Directory, name: &[u8]) -> bool {
         Ok(_) => false,
         Err(error) => {
             // No reader, no queue, or something that is none.
-            matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENOENT | libc::ELOOP))
+            matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENOENT | libc::ELOOP | libc::EISDIR))
                 || error.kind() == io::ErrorKind::InvalidData
         }
     }

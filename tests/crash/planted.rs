@@ -28,25 +28,36 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Runs of a test before a fault counts as not found.
+const ATTEMPTS: usize = 3;
+
 #[test]
 fn planted_faults_are_found() {
     let only = std::env::var("CRASH_ONLY").unwrap_or_default();
     let mut missed = Vec::new();
     for (fault, test, words) in FAULTS.iter().filter(|(fault, ..)| fault.contains(&only)) {
-        let directory = run_directory();
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", test, "--nocapture"]).env("PUBSUB_PLANT", fault).env("RUST_BACKTRACE", "0");
-        command.env_remove("CRASH_ONLY").env("PUBSUB_STORM_SECONDS", "3").env("CRASH_SEED", "1");
-        // What a failed run leaves goes with this directory.
-        command.env("CRASH_DIRECTORY", directory.path());
-        let begin = std::time::Instant::now();
-        let output = command.output().unwrap();
-        println!("{fault}: {:?}", begin.elapsed());
-        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        if output.status.success() || !words.split('|').any(|words| text.contains(words)) {
-            let success = output.status.success();
-            missed.push(format!("'{fault}' by {test} (passed: {success}), wanted '{words}' in:\n{text}"));
+        // Where it takes a race to show, a busy machine may need another try.
+        let tries: Vec<_> = (1..=ATTEMPTS).map_while(|seed| not_found(fault, test, words, seed)).collect();
+        if tries.len() == ATTEMPTS {
+            missed.extend(tries.into_iter().next_back());
         }
     }
     assert!(missed.is_empty(), "NOT FOUND: {}", missed.join("\n"));
+}
+
+/// Commits a fault in a run of a test; what it said unless it found the fault.
+fn not_found(fault: &str, test: &str, words: &str, seed: usize) -> Option<String> {
+    let directory = run_directory();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env("PUBSUB_PLANT", fault).env("RUST_BACKTRACE", "0");
+    command.env_remove("CRASH_ONLY").env("PUBSUB_STORM_SECONDS", "3").env("CRASH_SEED", seed.to_string());
+    // What a failed run leaves goes with this directory.
+    command.env("CRASH_DIRECTORY", directory.path());
+    let begin = std::time::Instant::now();
+    let output = command.output().unwrap();
+    println!("{fault}: {:?}", begin.elapsed());
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    let passed = output.status.success();
+    let found = !passed && words.split('|').any(|words| text.contains(words));
+    (!found).then(|| format!("'{fault}' by {test} (passed: {passed}), wanted '{words}' in:\n{text}"))
 }

@@ -209,16 +209,13 @@ fn try_one(scene: Scene, chaos: &str, stop: bool) {
         Clean => {
             // Before anybody is dead: an open cleans, too.
             others.receiver(run, 1, false, 0);
-            for role in [("churn", "kill:open.queue:1"), (receive, "")] {
-                let mut dead = Process::start(run, HELPER, role.0, role.1);
-                if role.1.is_empty() {
-                    until("open", || has_channels(run, 2), String::new);
-                    let mut sender = Sender::new(run, 99, Duration::ZERO);
-                    (0..5).for_each(|_| assert!(sender.send(4, 0) && sender.send(0, 9)));
-                    dead.signal(libc::SIGKILL);
-                }
-                dead.wait();
-            }
+            let mut dead = Process::start(run, HELPER, receive, "");
+            until("open", || has_channels(run, 2), String::new);
+            let mut sender = Sender::new(run, 99, Duration::ZERO);
+            (0..5).for_each(|_| assert!(sender.send(4, 0) && sender.send(0, 9)));
+            Process::start(run, HELPER, "churn", "kill:open.queue:1").wait();
+            dead.signal(libc::SIGKILL);
+            dead.wait();
             "clean once=1"
         }
     };
