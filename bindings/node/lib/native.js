@@ -14,9 +14,10 @@ function candidates() {
   const root = path.join(__dirname, '..', '..', '..');
   // Inside the repository, what was built there; a package that was installed elsewhere has no Cargo.toml above it.
   const built = fs.existsSync(path.join(root, 'Cargo.toml'))
-    ? [process.env.CARGO_TARGET_DIR ?? path.join(root, 'target')].map((d) => path.join(d, 'release', 'libpubsub.so'))
+    ? [process.env.CARGO_TARGET_DIR ?? path.join(root, 'target'), path.join(root, 'build')]
     : [];
-  return [...built.filter((file) => fs.existsSync(file)), 'libpubsub.so.0'];
+  const files = built.map((directory) => path.join(directory, 'release', 'libpubsub.so'));
+  return [...files.filter((file) => fs.existsSync(file)), 'libpubsub.so.0'];
 }
 
 function load() {
