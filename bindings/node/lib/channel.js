@@ -11,6 +11,9 @@ const args = require('./arguments');
 // somebody does not.
 const RELOOK_MS = 1000;
 
+// What the programs that receive may take of a turn of the event loop before everything else gets its own.
+const LONGEST_TURN_MS = 5;
+
 // The longest that Node's timers can wait.
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -64,8 +67,11 @@ class Channel extends EventEmitter {
   #fetcher = new Fetcher();
   // Who waits for messages, in order: { max, resolve, reject, end }.
   #waiting = [];
-  // Set while this turn of the event loop has had its fetch: the next one is for its callback to make.
+  // Set while this turn of the event loop hands out messages: its callback goes on.
   #nextTurn = null;
+  #turnBegan = 0;
+  // Whether this turn has had its fetch.
+  #fetched = false;
   #relook = null;
   #pumping = false;
   // Whether messages go to listeners of 'message'.
@@ -252,10 +258,11 @@ class Channel extends EventEmitter {
     signal?.throwIfAborted();
     this.#mustBeOpen();
     // Only when nobody else waits longer; and while there is something, nothing is to be waited for.
-    if (this.#waiting.length === 0 && this.#queue.length > 0) return this.#take(max);
+    if (this.#waiting.length === 0 && this.#queue.length > 0 && !this.#turnIsOver()) return this.#take(max);
     if (timeout === 0) {
-      if (this.#waiting.length === 0) this.#fill();
-      return this.#waiting.length === 0 ? this.#take(max) : [];
+      if (this.#waiting.length > 0) return [];
+      if (this.#queue.length === 0) this.#fill();
+      return this.#take(max);
     }
     return new Promise((resolve, reject) => {
       let timer = null;
@@ -296,7 +303,7 @@ class Channel extends EventEmitter {
 
   /**
    * Hands messages to those who want them, until there are none or nobody wants any; then sees to it that it is called
-   * again. It fetches once in a turn of the event loop: a flood leaves room for everything else.
+   * again. It fetches once in a turn of the event loop, and hands out for a while: a flood leaves room for everything else.
    */
   #pump() {
     if (this.#pumping || this.closed) return;
@@ -305,6 +312,10 @@ class Channel extends EventEmitter {
     try {
       while (this.#waiting.length > 0 || this.#flowing) {
         if (this.#queue.length === 0 && !this.#refill()) {
+          done = true;
+          return;
+        }
+        if (this.#turnIsOver()) {
           done = true;
           return;
         }
@@ -324,12 +335,12 @@ class Channel extends EventEmitter {
 
   /** Whether there are messages to hand out now. If not, it has seen to it that #pump is called again. */
   #refill() {
-    // The turn that it waits for is still to come.
-    if (this.#nextTurn !== null) return false;
+    if (this.#fetched) return false;
     try {
       // Before the fetch that finds nothing, so that what comes after it rings.
       this.#native.bell ??= new Bell(this.#native);
       if (this.#fill()) {
+        this.#fetched = true;
         this.#pumpNextTurn();
         return true;
       }
@@ -346,9 +357,18 @@ class Channel extends EventEmitter {
     return false;
   }
 
+  /** Whether the turn has had its time. Otherwise it is under way now, and #pump is called in the next one. */
+  #turnIsOver() {
+    this.#pumpNextTurn();
+    return performance.now() - this.#turnBegan > LONGEST_TURN_MS;
+  }
+
   #pumpNextTurn() {
-    this.#nextTurn ??= setImmediate(() => {
+    if (this.#nextTurn !== null) return;
+    this.#turnBegan = performance.now();
+    this.#nextTurn = setImmediate(() => {
       this.#nextTurn = null;
+      this.#fetched = false;
       this.#pump();
     });
   }

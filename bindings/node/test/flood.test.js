@@ -70,6 +70,30 @@ for (const [name, read] of Object.entries(readers)) {
   });
 }
 
+for (const [name, read] of Object.entries(readers)) {
+  test(`nor by a reader that takes its time: ${name}`, async () => {
+    const channel = new Channel('slow');
+    const publisher = new Publisher('slow');
+    publisher.publishBatch(Array(300).fill('x'));
+    let turns = 0;
+    let counting = true;
+    setImmediate(function count() {
+      turns++;
+      if (counting) setImmediate(count);
+    });
+    let left = 300;
+    await read(channel, () => {
+      for (const until = performance.now() + 1; performance.now() < until; );
+      return --left === 0;
+    });
+    counting = false;
+    // All of them wait in the channel at once, and a turn's share is 5 ms.
+    assert.ok(turns >= 30, `${turns} turns`);
+    publisher.close();
+    channel.close();
+  });
+}
+
 test('nothing leaks', async (t) => {
   const total = Number(process.env.PUBSUB_LEAK_MESSAGES ?? 100_000);
   const channel = new Channel('leak');

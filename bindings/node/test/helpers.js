@@ -15,9 +15,12 @@ function ownStore() {
   return store;
 }
 
-/** Runs a program of Node's, given as text; `use(child)` may talk to it. Answers { code, signal, stdout, stderr }. */
-function program(text, args = [], use = () => {}, flags = []) {
-  const child = spawn(process.execPath, [...flags, '-e', text, '--', ...args], { cwd: path.join(__dirname, '..') });
+/** Runs a program of Node's, given as text; `use(child)` may talk to it; it may have so many files open.
+ * Answers { code, signal, stdout, stderr }. */
+function program(text, args = [], use = () => {}, flags = [], openFiles = 'unlimited') {
+  const limit = openFiles === 'unlimited' ? '' : `ulimit -n ${openFiles}; `;
+  const command = ['-c', `${limit}exec "$0" "$@"`, process.execPath, ...flags, '-e', text, '--', ...args];
+  const child = spawn('/bin/sh', command, { cwd: path.join(__dirname, '..') });
   const result = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (data) => (result.stdout += data));
   child.stderr.setEncoding('utf8').on('data', (data) => (result.stderr += data));

@@ -89,6 +89,17 @@ test('large batches travel in pieces, in order', () => {
   channel.close();
 });
 
+test('one crossing brings many messages, and no more than a turn of the event loop has time for', () => {
+  const channel = new Channel('crossing');
+  for (let i = 0; i < 1000; i++) publish('crossing', 'x');
+  channel.fetch();
+  const { prefetched, unreadMessages } = channel.stats();
+  assert.ok(prefetched > 50, `${prefetched} came along`);
+  assert.equal(prefetched + unreadMessages, 999);
+  assert.ok(unreadMessages > 100, `${unreadMessages} were left`);
+  channel.close();
+});
+
 test('a full channel rejects: single, in a batch, and next to one that takes it', () => {
   const channel = new Channel('full', { capacityMessages: 2 });
   assert.equal(new Publisher('full').publishBatch([{ content: 'a', headers: { a: 1 } }, 'b', 'c']), 2);

@@ -262,7 +262,7 @@ test('a process that is out of descriptors gets an error, and loses nothing', as
       console.log(error.code);
       for (const fd of taken) fs.closeSync(fd);
       return channel.receive().then((m) => console.log(m.text));
-    });`, [], undefined, []);
+    });`, [], undefined, [], 100);
   assert.equal(result.stdout, 'PS_ERR_IO\nx\n', result.stderr);
 });
 

@@ -28,7 +28,7 @@ test('receive waits for a message, and takes what is there', async () => {
   channel.close();
 });
 
-test('messages of another process wake a waiting receiver, formix ids and all', async () => {
+test('messages of another process wake a waiting receiver', async () => {
   const channel = new Channel('other.+');
   const child = program(`
     const { Publisher } = require('.');
