@@ -141,12 +141,13 @@ class Channel extends EventEmitter {
   messages(options) {
     const { signal } = args.options('the options of messages', options, ['signal']);
     let ended = false;
+    const pending = new Set();
     return {
       next: async () => {
         if (!ended) {
           try {
-            const messages = await this.#wait(1, { signal });
-            if (messages.length > 0 && !ended) return { done: false, value: messages[0] };
+            const messages = await this.#wait(1, { signal }, pending);
+            if (messages.length > 0) return { done: false, value: messages[0] };
           } catch (error) {
             ended = true;
             if (!(this.closed && error.code === 'PS_ERR_CLOSED')) throw error;
@@ -156,6 +157,8 @@ class Channel extends EventEmitter {
       },
       return: async () => {
         ended = true;
+        // Nobody wants their messages any more.
+        for (const cancel of pending) cancel();
         return { done: true, value: undefined };
       },
       [Symbol.asyncIterator]() {
@@ -239,8 +242,12 @@ class Channel extends EventEmitter {
     if (this.closed) throw this.#closedError();
   }
 
+  /** Whether there is a message now. */
   #fill() {
-    return this.#fetcher.fetch(this.#native.handle, this.#queue) > 0;
+    if (this.#fetcher.fetch(this.#native.handle, this.#queue) === 0) return false;
+    // They would wait for the bell, which need not ring for what is here already.
+    if (this.#waiting.length > 0 || this.#flowing) this.#pumpNextTurn();
+    return true;
   }
 
   #take(max) {
@@ -249,8 +256,8 @@ class Channel extends EventEmitter {
     return messages;
   }
 
-  /** 1 to `max` messages; none when the time is up. */
-  #wait(max, options) {
+  /** 1 to `max` messages; none when the time is up. While it waits, `pending` has a function that ends it with none. */
+  #wait(max, options, pending) {
     const { signal, timeout } = args.options('the options of a receive', options, ['signal', 'timeout']);
     if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrongType('signal', 'an AbortSignal', signal);
     const patient = timeout === undefined || timeout === Infinity;
@@ -269,6 +276,7 @@ class Channel extends EventEmitter {
       const end = () => {
         clearTimeout(timer);
         signal?.removeEventListener('abort', aborted);
+        pending?.delete(cancel);
       };
       const waiter = {
         max,
@@ -281,21 +289,20 @@ class Channel extends EventEmitter {
           reject(error);
         },
       };
-      const leave = () => {
-        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-        this.#pump();
-      };
+      const leave = () => this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
       const aborted = () => {
         leave();
         waiter.reject(signal.reason);
+        this.#pump();
+      };
+      const cancel = () => {
+        leave();
+        waiter.resolve([]);
+        this.#pump();
       };
       signal?.addEventListener('abort', aborted);
-      if (!patient) {
-        timer = setTimeout(() => {
-          leave();
-          waiter.resolve([]);
-        }, timeout);
-      }
+      if (!patient) timer = setTimeout(cancel, timeout);
+      pending?.add(cancel);
       this.#waiting.push(waiter);
       this.#pump();
     });
@@ -308,29 +315,33 @@ class Channel extends EventEmitter {
   #pump() {
     if (this.#pumping || this.closed) return;
     this.#pumping = true;
-    let done = false;
-    try {
-      while (this.#waiting.length > 0 || this.#flowing) {
-        if (this.#queue.length === 0 && !this.#refill()) {
-          done = true;
-          return;
-        }
-        if (this.#turnIsOver()) {
-          done = true;
-          return;
-        }
-        const waiter = this.#waiting.shift();
-        if (waiter) waiter.resolve(this.#take(waiter.max));
-        else this.emit('message', this.#queue.shift());
-        if (this.closed) return;
+    const more = this.#handOut();
+    this.#pumping = false;
+    if (!more && !this.closed) this.#native.bell?.disarm();
+  }
+
+  /** Answers whether somebody wants more; then it is called again. Throws nothing. */
+  #handOut() {
+    while (this.#waiting.length > 0 || this.#flowing) {
+      if ((this.#queue.length === 0 && !this.#refill()) || this.#turnIsOver()) return this.#waiting.length > 0 || this.#flowing;
+      const waiter = this.#waiting.shift();
+      if (waiter) {
+        waiter.resolve(this.#take(waiter.max));
+        continue;
       }
-      this.#native.bell?.disarm();
-      done = true;
-    } finally {
-      this.#pumping = false;
-      // A listener threw: that is its program's affair, and the others' messages go on.
-      if (!done && !this.closed) this.#pumpNextTurn();
+      try {
+        this.emit('message', this.#queue.shift());
+      } catch (error) {
+        // Uncaught, as in any emitter, whoever's call it was that came to this; the other messages go on.
+        process.nextTick(() => {
+          throw error;
+        });
+        if (!this.closed) this.#pumpNextTurn();
+        return true;
+      }
+      if (this.closed) return false;
     }
+    return false;
   }
 
   /** Whether there are messages to hand out now. If not, it has seen to it that #pump is called again. */
@@ -341,7 +352,6 @@ class Channel extends EventEmitter {
       this.#native.bell ??= new Bell(this.#native);
       if (this.#fill()) {
         this.#fetched = true;
-        this.#pumpNextTurn();
         return true;
       }
       this.#native.bell.arm(() => this.#pump());

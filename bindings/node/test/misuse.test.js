@@ -136,6 +136,18 @@ test('a listener that throws is an uncaught exception, and takes no message from
   assert.equal(result.code, 0);
 });
 
+test('a listener that throws harms no receiver', async () => {
+  const result = await program(`
+    const { Channel, publish } = require('.');
+    process.on('uncaughtException', (error) => console.log('uncaught', error.message));
+    const channel = new Channel('throws');
+    publish('throws', 'for the receiver');
+    publish('throws', 'for the listener');
+    channel.on('message', (m) => { throw new Error(m.text); });
+    channel.receive().then((m) => { console.log(m.text); setTimeout(() => channel.close(), 20); }, console.log);`);
+  assert.deepEqual(result.stdout.split('\n').sort(), ['', 'for the receiver', 'uncaught for the listener'], result.stderr);
+});
+
 test('a process that ends leaves no open channel', async () => {
   const before = channels();
   const ends = {

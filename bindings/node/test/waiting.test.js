@@ -129,6 +129,31 @@ test('leaving an iteration leaves the channel open', async () => {
   channel.close();
 });
 
+test('an iterator that is ended while it waits takes no message', async () => {
+  const channel = new Channel('ended');
+  const iterator = channel.messages();
+  const pending = [iterator.next(), iterator.next()];
+  await turn();
+  await iterator.return();
+  publish('ended', 'x');
+  assert.deepEqual(await Promise.all(pending), Array(2).fill({ done: true, value: undefined }));
+  assert.equal(channel.fetch().text, 'x');
+  channel.close();
+});
+
+test('what a fetch brought along reaches those who wait at once', async () => {
+  const channel = new Channel('along');
+  const waiting = channel.receive();
+  const began = performance.now();
+  for (const content of ['a', 'b', 'c']) publish('along', content);
+  assert.equal(channel.fetch().text, 'a');
+  assert.equal((await waiting).text, 'b');
+  // Not by the look that is taken once a second.
+  assert.ok(performance.now() - began < 700, 'it waited');
+  assert.equal(channel.fetch().text, 'c');
+  channel.close();
+});
+
 test('receiveBatch waits for the first and takes the rest along', async () => {
   const channel = new Channel('batch');
   const waiting = channel.receiveBatch(3);
