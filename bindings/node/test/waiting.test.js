@@ -212,6 +212,63 @@ test('a message larger than a crossing comes in its turn', async () => {
   channel.close();
 });
 
+test('however messages are taken, each comes once and in its order', async () => {
+  const channel = new Channel('mixed.=');
+  const publishers = 3;
+  const each = 3000;
+  const children = Array.from({ length: publishers }, (_, n) =>
+    program(`
+      const { Publisher } = require('.');
+      const p = new Publisher('mixed.p${n}');
+      (async () => {
+        for (let i = 0; i < ${each}; i++) {
+          p.publish(String(i));
+          if (i % 97 === 0) await new Promise((resolve) => setTimeout(resolve, 3));
+        }
+      })();`),
+  );
+  const next = new Map();
+  let received = 0;
+  const take = (message) => {
+    if (!message) return;
+    assert.equal(Number(message.text), next.get(message.topic) ?? 0, message.topic);
+    next.set(message.topic, Number(message.text) + 1);
+    received++;
+  };
+  const listener = (message) => take(message);
+  const ways = [
+    () => channel.receive({ timeout: 1 }).then(take),
+    () => channel.receive({ timeout: 0 }).then(take),
+    () => channel.receive({ timeout: 50, signal: AbortSignal.timeout(1) }).then(take, () => {}),
+    () => channel.receiveBatch(7, { timeout: 1 }).then((messages) => messages.forEach(take)),
+    async () => take(channel.fetch()),
+    async () => channel.fetchBatch(5).forEach(take),
+    async () => {
+      const iterator = channel.messages();
+      const pending = iterator.next().then(({ value }) => take(value));
+      await turn();
+      await iterator.return();
+      await pending;
+    },
+    async () => {
+      channel.on('message', listener);
+      await turn();
+      channel.off('message', listener);
+    },
+  ];
+  let step = 0;
+  const until = performance.now() + 40000;
+  // One way after the other, so that the order can be seen; the numbers are those of a simple generator.
+  for (let seed = 1; received < publishers * each && performance.now() < until; step++) {
+    seed = (seed * 1103515245 + 12345) % 2 ** 31;
+    await ways[(seed >> 8) % ways.length]();
+  }
+  assert.equal(received, publishers * each, `after ${step} steps`);
+  for (const child of children) assert.equal((await child).code, 0);
+  assert.equal(channel.fetch(), null);
+  channel.close();
+});
+
 test('closing ends all waits and iterations', async () => {
   const channel = new Channel('closing');
   const waits = [channel.receive(), channel.receive({ timeout: 60000 }), channel.receiveBatch(4)];
