@@ -15,6 +15,7 @@ cargo     1500  cargo test --features cli --no-fail-fast
 crash     300   cargo test --features chaos --test crash
 build     900   scripts/build.sh
 install   900   tests/install.sh
+cpp       900   tests/cpp.sh
 examples  600   tests/examples.sh
 python    600   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/python/test.sh
 go        600   env PUBSUB_LIB_DIR=$PWD/build/release bindings/go/test.sh
