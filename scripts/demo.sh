@@ -9,6 +9,8 @@ rust=$(build_examples demo_subscriber)
 mkdir -p build/demo
 compile build/demo/feed examples/demo/feed.c examples/demo/readings.c
 compile build/demo/subscriber examples/demo/subscriber.c
+compile_cxx build/demo/subscriber-cpp examples/demo/subscriber.cpp -pthread
+compile_go build/demo/subscriber-go examples/demo/go
 cp "$rust/demo_subscriber" build/demo/subscriber-rust
 
 exec "$VENV/bin/python" examples/demo/run.py --programs build/demo --library "$LIBPUBSUB" "$@"

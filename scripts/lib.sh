@@ -69,3 +69,10 @@ compile() {
     "${CC:-cc}" -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror -o "$program" "$@" $(pkg-config --cflags --libs pubsub) \
         -Wl,-rpath,"$STAGE/lib"
 }
+
+# compile_go PROGRAM DIRECTORY: a Go program against the staged library. Nothing is fetched: there are no dependencies.
+compile_go() {
+    local program
+    program=$(realpath "$1")
+    (cd "$2" && GOPROXY=off GOTOOLCHAIN=local CGO_LDFLAGS="-Wl,-rpath,$STAGE/lib" go build -o "$program" .)
+}

@@ -27,7 +27,7 @@ lint_scripts() {
     done
     python3 -c 'import sys
 for name in sys.argv[1:]:
-    compile(open(name, encoding="utf-8").read(), name, "exec")' examples/demo/*.py
+    compile(open(name, encoding="utf-8").read(), name, "exec")' examples/demo/*.py tests/matrix/*.py
 }
 
 [ $# -gt 0 ] || set -- fmt clippy header scripts

@@ -2,7 +2,8 @@
 # setup.sh [demo|test]: installs what is missing. `demo`: what the demo needs; `test` (the default): everything.
 #
 # apt is asked only for what is missing, through sudo when not root. What is missing and cannot be installed is an
-# error that names it. formix-pubsub comes from PyPI into build/venv. Nothing else is downloaded.
+# error that names it. formix-pubsub comes from PyPI into build/venv, koffi from npm into
+# bindings/node/node_modules. Nothing else is downloaded.
 source "$(dirname "$0")/lib.sh"
 
 FORMIX_VERSION=1.0.0
@@ -13,9 +14,10 @@ DEMO_TOOLS=(
     "pkg_config|pkg-config|compiling against the installed library"
     "python3|python3|the demo and its Python programs (3.11 or newer)"
     "venv|python3-venv|a Python environment of its own"
+    "cxx|g++|compiling C++ programs"
+    "go|golang-go|the Go package and its programs (1.19 or newer)"
 )
 TEST_TOOLS=(
-    "cxx|g++|the C++ header, its tests and examples"
     "clangxx|clang|checking the C++ header with a second compiler"
     "cmake|cmake make|the CMake package, by a project that uses it"
     "valgrind|valgrind libc6-dbg|memory checks of the C programs"
@@ -29,6 +31,7 @@ check_clangxx() { have clang++ && links clang++ -x c++; }
 check_cmake() { have cmake && have make; }
 check_pkg_config() { have pkg-config; }
 check_python3() { have python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; }
+check_go() { have go && go version | awk '{ split(substr($3, 3), v, "."); exit !(v[1] > 1 || v[2] >= 19) }'; }
 check_venv() { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; }
 # That it is there is not enough: without the C library's debug symbols it may refuse to start.
 check_valgrind() { have valgrind && valgrind -q --error-exitcode=9 /bin/true >/dev/null 2>&1; }
@@ -99,6 +102,26 @@ install_formix() {
     check_formix || die "formix-pubsub $FORMIX_VERSION is not in build/venv although pip said so; remove build/venv and try again"
 }
 
+# Node.js is not asked of apt, whose version is too old in Debian 12: npm would come with hundreds of packages for nothing.
+need_node() {
+    local tool
+    for tool in node npm; do
+        have "$tool" || die "'$tool' is missing (for: the Node package and its programs);" \
+            "install Node.js 20 or newer with npm (https://nodejs.org)"
+    done
+    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
+        die "Node.js 20 or newer is needed (for: the Node package and its programs), this is $(node --version)"
+}
+
+# What the Node package needs to run: koffi, in the version that its lock file names.
+install_koffi() {
+    need_node
+    (cd bindings/node && node -e 'require("koffi")' 2>/dev/null) && return
+    say "installing koffi from npm into bindings/node/node_modules"
+    (cd bindings/node && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
+        die "npm could not install koffi; try: cd bindings/node && npm ci --omit=dev --ignore-scripts"
+}
+
 level=${1:-test}
 case $level in
     demo | test) ;;
@@ -111,6 +134,7 @@ trap 'rm -rf "$scratch"' EXIT
 need_cargo
 install_missing "${DEMO_TOOLS[@]}"
 install_formix
+install_koffi
 if [ "$level" = test ]; then
     install_missing "${TEST_TOOLS[@]}"
     rust_component fmt rustfmt

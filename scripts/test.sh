@@ -20,6 +20,7 @@ examples  600   tests/examples.sh
 python    600   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/python/test.sh
 go        600   env PUBSUB_LIB_DIR=$PWD/build/release bindings/go/test.sh
 node      300   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/node/test.sh
+matrix    300   tests/matrix.sh
 checker   60    build/venv/bin/python tests/demo_checker.py
 demo      600   tests/demo.sh
 "

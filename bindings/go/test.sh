@@ -64,10 +64,12 @@ export GOPROXY=off GOTOOLCHAIN=local
 
 cd "$here"
 echo "== gofmt, vet"
-unformatted=$(gofmt -l "$here" "$root/examples/go")
+unformatted=$(gofmt -l "$here" "$root/examples/go" "$root/examples/demo" "$root/tests/matrix")
 [ -z "$unformatted" ] || fail "not as gofmt writes it: $unformatted"
 go vet ./...
-(cd "$root/examples/go" && go vet ./...)
+for programs in examples/go examples/demo/go tests/matrix/go; do
+    (cd "$root/$programs" && go vet ./...)
+done
 
 echo "== tests, with the race detector"
 # -count=1: Go does not see that the library changed.

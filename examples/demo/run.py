@@ -21,6 +21,7 @@ import time
 import ledger
 
 HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 SIGNALS = ("READY", "PUBLISHED", None)  # what a program says to the demo; None: its output has ended
 PATIENCE = 60  # seconds beyond the feed's own time, before the demo is called stuck
 
@@ -32,10 +33,11 @@ class DemoError(Exception):
 class Program:
     """One process of the demo: its output is passed on line by line, except the SIGNALS."""
 
-    def __init__(self, name, language, argv, ledger_path, patterns=()):
+    def __init__(self, name, language, argv, patterns=(), received=None, sent=None, environment=None):
         self.name, self.language, self.patterns = name, language, list(patterns)
         self.argv = [str(word) for word in argv]
-        self.ledger = ledger_path
+        self.received, self.sent = received, sent  # ledgers
+        self.environment = {**os.environ, **(environment or {})}
         self.process = None
 
     def start(self, events):
@@ -47,6 +49,7 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            env=self.environment,
             start_new_session=True,
         )
         threading.Thread(target=self._read, args=(events,), daemon=True).start()
@@ -121,38 +124,52 @@ def parse_arguments():
 
 
 def cast(arguments, prefix, books):
-    """The programs: the feed, formix-pubsub's process, and the subscribers (formix-pubsub's is one of them)."""
+    """The programs: the feed, and the subscribers, of which some publish too."""
     # The prefix keeps this run apart from whatever else goes on in the store.
-    def subscriber(name, language, command, *patterns):
-        book = books / f"{name}.received"
+    def subscriber(name, language, command, *patterns, publishes=False, environment=None):
+        received, sent = books / f"{name}.received", books / f"{name}.sent" if publishes else None
         patterns = [f"{prefix}.{pattern}" for pattern in patterns]
-        return Program(name, language, [*command, book, *patterns], book, patterns)
+        # As the programs take them: [PREFIX PUBLISHED] LEDGER PATTERN...
+        words = [*command, *([prefix, sent] if publishes else []), received, *patterns]
+        return Program(name, language, words, patterns, received, sent, environment)
 
     python, compiled = sys.executable, arguments.programs
+    library = {"PUBSUB_LIBRARY": str(arguments.library.resolve())}
+    # This interpreter has formix-pubsub, which is called `pubsub` too: what PYTHONPATH names comes first.
+    package = {**library, "PYTHONPATH": str(ROOT / "bindings" / "python" / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     book = books / "feed.sent"
-    feed = Program("feed", "C", [compiled / "feed", prefix, book, arguments.seconds, arguments.rate], book)
-    formix_command = [python, HERE / "formix_peer.py", prefix, books / "formix.sent"]
-    formix = subscriber("formix", "Python, formix-pubsub", formix_command, "host.+")
-    ctypes_command = [python, HERE / "subscriber.py", arguments.library]
+    feed = Program("feed", "C", [compiled / "feed", prefix, book, arguments.seconds, arguments.rate], sent=book)
     subscribers = [
         subscriber("c", "C", [compiled / "subscriber"], "host.=.cpu.=", "formix.heartbeat.="),
+        subscriber("c++", "C++", [compiled / "subscriber-cpp"], "host.=.mem", "go.="),
         subscriber("rust", "Rust", [compiled / "subscriber-rust"], "host.+", "formix.+"),
-        subscriber("python", "Python, ctypes", ctypes_command, "host.=.net.+", "formix.=.=", "host.=.mem"),
-        formix,
-    ]
-    return feed, formix, subscribers
+        subscriber("go", "Go", [compiled / "subscriber-go"], "host.=.cpu.+", "formix.+", publishes=True),
+        subscriber(
+            "node", "JavaScript (Node)", ["node", HERE / "subscriber.mjs"], "host.+", "go.heap", environment=library
+        ),
+        subscriber(
+            "python", "Python", [python, HERE / "subscriber.py"], "host.=.net.+", "formix.=.=", "host.=.mem",
+            environment=package,
+        ),
+        subscriber(
+            "formix", "Python, formix-pubsub", [python, HERE / "formix_peer.py"], "host.+", publishes=True
+        ),
+    ]  # fmt: skip
+    return feed, subscribers
 
 
-def play(stage, feed, formix, subscribers, heartbeats):
+def play(stage, feed, subscribers, count):
     """The run itself. When it returns, every program has ended well."""
     for program in subscribers:
         stage.start(program)
     stage.wait_for("READY", *subscribers)
     print("  all channels are open: publishing", flush=True)
-    formix.tell(f"publish {heartbeats}")
+    publishers = [program for program in subscribers if program.sent]
+    for program in publishers:
+        program.tell(f"publish {count}")
     stage.start(feed)
     stage.wait_for(None, feed)
-    stage.wait_for("PUBLISHED", formix)
+    stage.wait_for("PUBLISHED", *publishers)
     # Every publish has returned, so every message is in its channels: the subscribers need no time, only to be told.
     for program in subscribers:
         program.finish()
@@ -166,7 +183,7 @@ def show_verdicts(prefix, published, subscribers):
     print(columns.format("program", "language", "pattern", "received", "expected", "per s", "p50 us", "p99 us", "verdict"))
     all_right = True
     for program in subscribers:
-        received = ledger.read_received(program.ledger, program.patterns)
+        received = ledger.read_received(program.received, program.patterns)
         for pattern in program.patterns:
             wanted = ledger.expected(pattern, published)
             wanted_count = sum(len(entries) for entries in wanted.values())
@@ -182,6 +199,10 @@ def show_verdicts(prefix, published, subscribers):
             all_right = all_right and not problems
     print()
     return all_right
+
+
+def languages(programs):
+    return len({program.language.split(",")[0] for program in programs})
 
 
 class Store:
@@ -207,12 +228,12 @@ class Store:
 def run(arguments, store, books):
     """One run of the demo. Answers whether all was right."""
     prefix = f"demo-{secrets.token_hex(3)}"
-    feed, formix, subscribers = cast(arguments, prefix, books)
-    heartbeats = max(8, int(arguments.seconds * 75))
+    feed, subscribers = cast(arguments, prefix, books)
+    count = max(8, int(arguments.seconds * 75))  # what each of the subscribers that publish sends
     stage = Stage(deadline=time.monotonic() + arguments.seconds + PATIENCE)
     ended_well = False
     try:
-        play(stage, feed, formix, subscribers, heartbeats)
+        play(stage, feed, subscribers, count)
         ended_well = True
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -221,7 +242,8 @@ def run(arguments, store, books):
         if not ended_well:
             store.clean_up()
 
-    published = {"feed": ledger.read_published(feed.ledger), "formix": ledger.read_published(books / "formix.sent")}
+    publishers = [program for program in (feed, *subscribers) if program.sent]
+    published = {program.name: ledger.read_published(program.sent) for program in publishers}
     all_right = show_verdicts(prefix, published, subscribers)
     short = ledger.shortfalls(published, [pattern for program in subscribers for pattern in program.patterns])
     if short:
@@ -231,8 +253,8 @@ def run(arguments, store, books):
         print(f"left behind in {store.home}: {', '.join(remains)}")
         all_right = False
     total = sum(len(sent) for sent in published.values())
-    print(f"{total} messages published by 2 programs in 2 languages, received by {len(subscribers)} programs in "
-          f"{len({p.language.split(',')[0] for p in subscribers})} languages.")
+    print(f"{total} messages published by {len(publishers)} programs in {languages(publishers)} languages, received by "
+          f"{len(subscribers)} programs in {languages(subscribers)} languages.")
     return all_right
 
 
