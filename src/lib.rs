@@ -8,6 +8,7 @@ mod files;
 mod message;
 mod packed;
 mod publisher;
+mod ring;
 mod store;
 mod sys;
 mod topic;

@@ -1,0 +1,439 @@
+//! The sending end of a ring: space, commit, wake.
+
+use std::io;
+use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
+
+use super::words::{ChunkState, ChunkWord, IDS, Ref, STEP, unread, unwrap_end};
+use super::{BELL, CLOSED, HAZARD, HEAD, HUNGRY, Locks, Memory, Ring, SLOTS_RESERVED, SLOTS_STEP, STATE, TAIL_HINT};
+use crate::sys::chaos;
+
+/// A publisher comes back to a chunk after this many others: writing into the chunk that the consumer is reading, or has just
+/// read, means waiting for its cache lines.
+const ROTATION: usize = 16;
+/// How far ahead of the record that is written memory is fetched into the cache.
+const PREFETCH: usize = 512;
+/// A publisher that is told "full" looks again at an unchanged head after this many tries.
+const RETRY_FULL: u32 = 64;
+/// Steps of dropping before a publish gives up: each makes room unless others take it.
+const DROPS: u32 = 1024;
+
+/// What became of a message.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Taken,
+    Full,
+    /// Its pages cannot be had.
+    NoMemory(io::Error),
+    /// The receiver has closed the channel.
+    Gone,
+    /// The ring's words contradict each other.
+    Corrupt,
+}
+
+/// What a try to find space came to.
+enum Space {
+    Found,
+    Full,
+    NoMemory(io::Error),
+}
+
+/// One publisher of a ring: used by one thread at a time.
+#[derive(Debug)]
+pub(crate) struct Producer<L> {
+    locks: L,
+    id: u32,
+    /// Where the next commit is tried first: behind its own last one.
+    position: u64,
+    /// The last known head.
+    head: u64,
+    /// The last known number of reserved slots.
+    slots_reserved: u64,
+    /// The chunk that it owns, filled up to `offset`, its last record before position `end`.
+    current: Option<u32>,
+    offset: u32,
+    end: u64,
+    /// Chunks that it owned before, oldest first.
+    recent: std::collections::VecDeque<u32>,
+    /// The head and the need of the last search that found nothing, and how often it has been believed.
+    full: Option<(u64, u32)>,
+    believed: u32,
+}
+
+impl<L: Locks> Producer<L> {
+    /// Joins the ring's publishers under the first free id at or after `hint`.
+    pub(crate) fn attach<M: Memory>(ring: &Ring<M>, locks: L, hint: u32) -> io::Result<Producer<L>> {
+        let ids = (0..IDS).map(|i| hint.wrapping_add(i) % IDS);
+        let Some(id) = ids.into_iter().find(|&id| locks.try_lock(id)) else {
+            return Err(io::Error::other("every publisher id of the channel is in use"));
+        };
+        chaos::point("ring.attached");
+        let mut slots_reserved = 0;
+        // The former holder of this id may have died owning a chunk.
+        ring.clean(id, &mut slots_reserved);
+        let head = ring.word(HEAD).load(Acquire);
+        let position = ring.true_tail(&mut slots_reserved).max(head);
+        Ok(Producer {
+            locks,
+            id,
+            position,
+            head,
+            slots_reserved,
+            current: None,
+            offset: 0,
+            end: head,
+            recent: std::collections::VecDeque::with_capacity(ROTATION + 1),
+            full: None,
+            believed: 0,
+        })
+    }
+
+    /// Publishes a record of `len` bytes, which `fill` writes at the offset that it is given. `wake` writes to the FIFO.
+    pub(crate) fn publish<M: Memory>(
+        &mut self,
+        ring: &Ring<M>,
+        len: u32,
+        fill: impl Fn(&M, usize),
+        wake: impl Fn(),
+    ) -> Outcome {
+        let need = len.next_multiple_of(STEP);
+        if need > ring.layout.chunk_size {
+            return Outcome::Full;
+        }
+        let mut drops = 0;
+        loop {
+            if self.current.is_none() || self.offset + need > ring.layout.chunk_size {
+                match self.find_space(ring, need) {
+                    Space::Found => {}
+                    Space::Full if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, true) => {
+                        drops += 1;
+                        continue;
+                    }
+                    Space::Full => return self.refused(ring, Outcome::Full, wake),
+                    Space::NoMemory(error) => return self.refused(ring, Outcome::NoMemory(error), wake),
+                }
+            }
+            let Some(chunk) = self.current else { continue };
+            let at = ring.layout.chunk_offset(chunk) + self.offset as usize;
+            ring.memory.prefetch(at + PREFETCH, need as usize);
+            fill(&ring.memory, at);
+            chaos::point("ring.written");
+            let outcome = self.commit(ring, Ref::Record { chunk, offset: self.offset, len });
+            match outcome {
+                Outcome::Taken => {}
+                Outcome::Full if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, false) => {
+                    drops += 1;
+                    continue;
+                }
+                _ => return self.refused(ring, outcome, wake),
+            }
+            self.offset += need;
+            self.end = self.position;
+            return self.committed(ring, wake);
+        }
+    }
+
+    /// Publishes a message that is in a file.
+    pub(crate) fn publish_file<M: Memory>(&mut self, ring: &Ring<M>, id: u64, wake: impl Fn()) -> Outcome {
+        let mut drops = 0;
+        loop {
+            match self.commit(ring, Ref::File(id)) {
+                Outcome::Taken => return self.committed(ring, wake),
+                Outcome::Full if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, false) => drops += 1,
+                outcome => return self.refused(ring, outcome, wake),
+            }
+        }
+    }
+
+    /// Lets go of the chunk.
+    pub(crate) fn release<M: Memory>(&mut self, ring: &Ring<M>) {
+        let Some(chunk) = self.current.take() else { return };
+        chaos::point("ring.release");
+        // Release: whoever takes the chunk writes behind what this publisher wrote.
+        ring.chunk_word(chunk).store(ChunkWord::free(self.offset, self.end).0, Release);
+        self.recent.retain(|&other| other != chunk);
+        self.recent.push_back(chunk);
+        if self.recent.len() > ROTATION {
+            self.recent.pop_front();
+        }
+    }
+
+    fn refused<M: Memory>(&mut self, ring: &Ring<M>, outcome: Outcome, wake: impl Fn()) -> Outcome {
+        // A publisher that was killed between its commit and the bell left the consumer asleep behind a full queue.
+        self.ring_bell(ring, wake);
+        outcome
+    }
+
+    fn committed<M: Memory>(&mut self, ring: &Ring<M>, wake: impl Fn()) -> Outcome {
+        chaos::point("ring.committed");
+        // SeqCst after the commit: a receiver that closes marks the state before it drains, so a message is either counted
+        // by us and drained by it, or not counted.
+        let state = ring.word(STATE).load(SeqCst);
+        let hint = ring.word(TAIL_HINT);
+        if hint.load(Relaxed) < self.position {
+            // Lower than another's is harmless: it is only never past the true tail.
+            hint.store(self.position, Release);
+        }
+        self.ring_bell(ring, wake);
+        if state != 0 {
+            self.release(ring);
+            if state & HUNGRY != 0 {
+                ring.word(STATE).fetch_and(!HUNGRY, Relaxed);
+            }
+            if state & CLOSED != 0 {
+                return Outcome::Gone;
+            }
+        }
+        Outcome::Taken
+    }
+
+    fn ring_bell<M: Memory>(&self, ring: &Ring<M>, wake: impl Fn()) {
+        let bell = ring.word(BELL);
+        // SeqCst: after the commit, see the module's text.
+        let epoch = bell.load(SeqCst);
+        if epoch & 1 == 0 {
+            return;
+        }
+        // The FIFO first: who dies in between leaves the bell odd, and the next publisher rings again.
+        chaos::point("ring.bell");
+        wake();
+        chaos::point("ring.rung");
+        let _ = bell.compare_exchange(epoch, epoch.wrapping_add(1), SeqCst, Relaxed);
+    }
+
+    /// Puts a ref into the first empty slot.
+    fn commit<M: Memory>(&mut self, ring: &Ring<M>, message: Ref) -> Outcome {
+        let layout = &ring.layout;
+        let mut position = self.position;
+        let mut skipped = false;
+        // Each turn moves on by a slot, or finds that another was quicker; hostile words could go on for ever.
+        for _ in 0..layout.slots.saturating_mul(4).max(1 << 20) {
+            if position.wrapping_sub(self.head) >= layout.bound {
+                self.head = ring.word(HEAD).load(Acquire);
+                position = position.max(self.head);
+                if position - self.head >= layout.bound {
+                    self.position = position;
+                    return Outcome::Full;
+                }
+            }
+            if !ring.is_slot_reserved(position, &mut self.slots_reserved) {
+                if let Err(error) = self.reserve_slots(ring, position) {
+                    self.position = position;
+                    return Outcome::NoMemory(error);
+                }
+                continue;
+            }
+            let sequence = ring.sequence_word(position).load(Acquire);
+            let occupied = layout.sequence(position);
+            if sequence.wrapping_add(1) == occupied {
+                let before = (sequence, ring.ref_word(position).load(Relaxed));
+                chaos::point("ring.commit");
+                if ring.memory.commit(layout.slot_word(position), before, (occupied, message.pack())) {
+                    self.position = position.wrapping_add(1);
+                    return Outcome::Taken;
+                }
+                continue;
+            }
+            if sequence < occupied {
+                return Outcome::Corrupt;
+            }
+            position = position.wrapping_add(1);
+            if !skipped {
+                skipped = true;
+                position = position.max(ring.word(TAIL_HINT).load(Acquire)).max(self.head);
+            }
+        }
+        Outcome::Corrupt
+    }
+
+    #[cold]
+    fn reserve_slots<M: Memory>(&mut self, ring: &Ring<M>, position: u64) -> io::Result<()> {
+        let layout = &ring.layout;
+        let index = position & (layout.slots - 1);
+        let mut reserved = ring.word(SLOTS_RESERVED).load(SeqCst).min(layout.slots);
+        if index >= reserved {
+            let slots = ((SLOTS_STEP / 16) as u64).max(index + 1 - reserved).min(layout.slots - reserved);
+            let offset = layout.slots_offset() + reserved as usize * 16;
+            chaos::point("ring.slots");
+            ring.memory.reserve(offset, slots as usize * 16)?;
+            chaos::point("ring.slots-reserved");
+            let upto = reserved + slots;
+            ring.word(SLOTS_RESERVED).fetch_max(upto, SeqCst);
+            reserved = upto;
+        }
+        self.slots_reserved = reserved;
+        Ok(())
+    }
+
+    /// Makes sure that `current` has room for `need` bytes.
+    #[cold]
+    fn find_space<M: Memory>(&mut self, ring: &Ring<M>, need: u32) -> Space {
+        let layout = &ring.layout;
+        if let Some(chunk) = self.current {
+            let head = ring.word(HEAD).load(Acquire);
+            let few = layout.chunks as usize <= ROTATION;
+            if few && unread(self.end, head, layout.slots).is_none() && !self.is_being_read(ring, chunk) {
+                self.offset = 0;
+                return Space::Found;
+            }
+            self.release(ring);
+        } else if let Some(&last) = self.recent.back() {
+            if self.retake(ring, last, need) {
+                return Space::Found;
+            }
+        }
+        let head = ring.word(HEAD).load(Acquire);
+        if let Some((seen, least)) = self.full {
+            if seen == head && need >= least && !layout.drop_oldest && self.believed < RETRY_FULL {
+                self.believed += 1;
+                return Space::Full;
+            }
+        }
+        // Its own, drained: warm, and not the warmest.
+        let rotating = self.recent.len() >= ROTATION;
+        if rotating {
+            for i in 0..self.recent.len() {
+                if self.take(ring, self.recent[i], need, true) {
+                    return Space::Found;
+                }
+            }
+        }
+        for i in (0..self.recent.len()).rev() {
+            if self.take(ring, self.recent[i], need, false) {
+                return Space::Found;
+            }
+        }
+        let first = self.recent.back().map_or(self.id % layout.chunks, |&last| (last + 1) % layout.chunks);
+        let chunks = || (0..layout.chunks).map(|i| ((u64::from(first) + u64::from(i)) % u64::from(layout.chunks)) as u32);
+        let mut owned = false;
+        for chunk in chunks() {
+            if self.take(ring, chunk, need, false) {
+                return Space::Found;
+            }
+            owned |= matches!(ring.load_chunk(chunk).state(), ChunkState::Owned(_));
+        }
+        if owned && ring.steal(&self.locks, Some(self.id), &mut self.slots_reserved) > 0 {
+            if let Some(chunk) = chunks().find(|&chunk| self.take(ring, chunk, need, false)) {
+                debug_assert_eq!(self.current, Some(chunk));
+                return Space::Found;
+            }
+        }
+        for chunk in chunks() {
+            match self.take_fresh(ring, chunk) {
+                Ok(true) => return Space::Found,
+                Ok(false) => {}
+                Err(error) => return Space::NoMemory(error),
+            }
+        }
+        if owned {
+            ring.word(STATE).fetch_or(HUNGRY, Relaxed);
+        }
+        (self.full, self.believed) = (Some((head, need)), 0);
+        Space::Full
+    }
+
+    /// Whether the consumer of a ring that drops reads from this chunk. SeqCst, after the head that shows the chunk drained.
+    fn is_being_read<M: Memory>(&self, ring: &Ring<M>, chunk: u32) -> bool {
+        ring.layout.drop_oldest && ring.word(HAZARD).load(SeqCst) == u64::from(chunk) + 1
+    }
+
+    /// Goes on in the chunk that it let go of last: nothing but the room in it matters.
+    fn retake<M: Memory>(&mut self, ring: &Ring<M>, chunk: u32, need: u32) -> bool {
+        let word = ring.load_chunk(chunk);
+        let fits = word.offset() + need <= ring.layout.chunk_size;
+        if word.state() != ChunkState::Free || !word.is_reserved() || !fits {
+            return false;
+        }
+        chaos::point("ring.retake");
+        if !ring.swap_chunk(chunk, word, ChunkWord::owned(self.id, true)) {
+            return false;
+        }
+        self.own(chunk, word.offset(), unwrap_end(word, self.position.saturating_sub(ring.layout.slots)));
+        true
+    }
+
+    /// Takes a free chunk whose pages are reserved, if it is drained or, unless `whole`, has room left.
+    fn take<M: Memory>(&mut self, ring: &Ring<M>, chunk: u32, need: u32, whole: bool) -> bool {
+        let layout = &ring.layout;
+        let word = ring.load_chunk(chunk);
+        if word.state() != ChunkState::Free || !word.is_reserved() {
+            return false;
+        }
+        chaos::point("ring.take");
+        // After the word: see ChunkWord::unread.
+        let head = ring.word(HEAD).load(Acquire);
+        let ahead = word.unread(head, layout.slots);
+        let fits = word.offset() + need <= layout.chunk_size;
+        if ahead.is_some() && (whole || !fits) {
+            return false;
+        }
+        if !ring.swap_chunk(chunk, word, ChunkWord::owned(self.id, true)) {
+            return false;
+        }
+        chaos::point("ring.taken");
+        let mut offset = if ahead.is_some() { word.offset() } else { 0 };
+        if ahead.is_none() && self.is_being_read(ring, chunk) {
+            if !fits {
+                ring.chunk_word(chunk).store(word.0, Release);
+                return false;
+            }
+            offset = word.offset();
+        }
+        self.own(chunk, offset, head.wrapping_add(ahead.unwrap_or(0)));
+        true
+    }
+
+    /// Takes a chunk without pages and reserves them.
+    fn take_fresh<M: Memory>(&mut self, ring: &Ring<M>, chunk: u32) -> io::Result<bool> {
+        let word = ring.load_chunk(chunk);
+        if word.state() != ChunkState::Free || word.is_reserved() {
+            return Ok(false);
+        }
+        if !ring.swap_chunk(chunk, word, ChunkWord::owned(self.id, false)) {
+            return Ok(false);
+        }
+        chaos::point("ring.fresh");
+        let head = ring.word(HEAD).load(Acquire);
+        if let Err(error) = ring.memory.reserve(ring.layout.chunk_offset(chunk), ring.layout.chunk_size as usize) {
+            ring.chunk_word(chunk).store(ChunkWord::bare(true, head).0, Release);
+            return Err(error);
+        }
+        chaos::point("ring.reserved");
+        ring.chunk_word(chunk).store(ChunkWord::owned(self.id, true).0, Release);
+        self.own(chunk, 0, head);
+        Ok(true)
+    }
+
+    fn own(&mut self, chunk: u32, offset: u32, end: u64) {
+        (self.current, self.offset, self.end) = (Some(chunk), offset, end);
+        self.full = None;
+        self.recent.retain(|&other| other != chunk);
+    }
+
+    /// Drops the oldest: one message for a slot, or as many as make the chunk next to be drained free, but never more than a
+    /// sixteenth of the queue. Whether something moved.
+    fn drop_some<M: Memory>(&mut self, ring: &Ring<M>, for_bytes: bool) -> bool {
+        let head = ring.word(HEAD).load(Acquire);
+        let mut tail = ring.word(TAIL_HINT).load(Acquire).max(self.position);
+        if tail <= head {
+            tail = ring.true_tail(&mut self.slots_reserved);
+        }
+        // `position` may be ahead of the tail only by what is full of others' messages; the hint never is.
+        if tail <= head {
+            return false;
+        }
+        let mut count = 1;
+        if for_bytes {
+            let next = (0..ring.layout.chunks).filter_map(|chunk| {
+                let word = ring.load_chunk(chunk);
+                let usable = word.state() == ChunkState::Free && word.is_reserved();
+                usable.then(|| word.unread(head, ring.layout.slots)).flatten()
+            });
+            let Some(next) = next.min() else { return false };
+            count = next.min(((tail - head) / 16).max(1));
+        }
+        chaos::point("ring.drop");
+        // AcqRel: releases nothing of ours; acquires what the consumer's own moves of head released.
+        let _ = ring.word(HEAD).compare_exchange(head, head.wrapping_add(count), AcqRel, Acquire);
+        true
+    }
+}
