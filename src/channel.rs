@@ -5,7 +5,7 @@
 use std::ffi::CString;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Inbox, QUEUE};
 use crate::message::Message;
 use crate::message::id::TOKEN;
+use crate::monitor::Monitor;
 use crate::packed;
 use crate::store::{self, ChannelStats, FRESH_NS, Store};
 use crate::sys::chaos;
@@ -78,6 +79,7 @@ pub struct Channel {
     name: String,
     inbox: Inbox,
     interrupt: Arc<Interrupt>,
+    monitor: Monitor,
     closed: bool,
 }
 
@@ -152,9 +154,11 @@ impl Channel {
             closed: AtomicBool::new(false),
             fifo: Arc::clone(inbox.fifo()),
         };
+        let path = store.home().join(&name);
         Ok(Channel {
             topic: topic.to_string(),
-            path: store.home().join(&name),
+            monitor: Monitor::new(topic.to_string(), path.clone(), Arc::new(inbox.figures())),
+            path,
             store,
             name,
             inbox,
@@ -192,6 +196,12 @@ impl Channel {
         Ok(self.interrupt.fifo.raw())
     }
 
+    /// The [descriptor](Channel::fd), lent: for callers that poll without unsafe code.
+    pub fn as_fd(&mut self) -> Result<BorrowedFd<'_>> {
+        self.fd()?;
+        self.interrupt.fifo.get().map_err(|e| Error::os(format_args!("using the descriptor of '{}'", self.topic), e))
+    }
+
     /// Takes back what a runtime that can only wait by reading (Node) has read from the [descriptor](Channel::fd). To be
     /// called before the next fetch.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
@@ -207,9 +217,12 @@ impl Channel {
 
     /// Counters and bounds, now.
     pub fn stats(&self) -> Result<ChannelStats> {
-        self.here()?;
-        let control = self.inbox.control();
-        Ok(ChannelStats::new(self.path.clone(), control.terms(), control.counters(), self.inbox.unread()?, true))
+        self.monitor.stats()
+    }
+
+    /// Reads [`stats`](Channel::stats) from elsewhere, also while this channel receives.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// The next message, or `None` at once.
@@ -250,6 +263,8 @@ impl Channel {
                 return Ok(None);
             }
             if self.inbox.wait(remaining)? == Wait::Signal {
+                // When its handler called the interrupter, that ended this wait, too.
+                self.interrupt.pending.store(false, SeqCst);
                 return Err(Error::new(
                     ErrorKind::Interrupted,
                     format_args!("the wait on '{}' was interrupted by a signal", self.topic),

@@ -277,7 +277,7 @@ impl Route {
             v1::write_prefix(prefix, self.store.next_id(now)?, now, topic, headers, len);
             let mut sending = Sending { store: &self.store, prefix, data, mode: None, file: None };
             let mut tally = Tally { topic, taken: 0, rejected: 0, reason: None };
-            let result = sending.to_all(&self.targets, full_timeout, &mut tally);
+            let result = sending.send_to_all(&self.targets, full_timeout, &mut tally);
             if let Some(file) = sending.file.take() {
                 file.discard(self.store.base());
             }
@@ -320,7 +320,7 @@ impl Sending<'_> {
     }
 
     /// To every target; waits for room in the full ones up to `full_timeout`.
-    fn to_all(&mut self, targets: &[Arc<Target>], full_timeout: Duration, tally: &mut Tally<'_>) -> Result<()> {
+    fn send_to_all(&mut self, targets: &[Arc<Target>], full_timeout: Duration, tally: &mut Tally<'_>) -> Result<()> {
         let now = clock::monotonic_ns();
         let mut open = Vec::with_capacity(targets.len());
         for target in targets {
@@ -333,7 +333,7 @@ impl Sending<'_> {
         self.mode = Some(self.store.message_file_mode(open.iter().map(|(_, outbox)| outbox.owner)));
         let mut full = Vec::new();
         for (target, outbox) in open {
-            if let Outcome::Full(outbox) = self.to_one(target, outbox, tally) {
+            if let Outcome::Full(outbox) = self.send_to(target, outbox, tally) {
                 full.push((target, outbox));
             }
         }
@@ -354,7 +354,7 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn to_one(&mut self, target: &Target, outbox: Arc<Outbox>, tally: &mut Tally<'_>) -> Outcome {
+    fn send_to(&mut self, target: &Target, outbox: Arc<Outbox>, tally: &mut Tally<'_>) -> Outcome {
         let base = self.store.base();
         let bytes = self.bytes();
         if !outbox.reserve(base, bytes) {
@@ -381,6 +381,11 @@ impl Sending<'_> {
                 Delivery::Failed(error) => {
                     tally.refused(Some(&outbox), error);
                     return Outcome::Settled;
+                }
+                Delivery::FileSpent => {
+                    // Earlier receivers were faster than this publish: the others get the same message in a new file.
+                    self.file = None;
+                    outbox.reserve_anyway(bytes);
                 }
                 Delivery::IdTaken => {
                     // The channels that have the file keep its id: the others get a file with a new one.
@@ -449,7 +454,7 @@ impl Sending<'_> {
                     target.close();
                     continue;
                 }
-                if let Outcome::Full(outbox) = self.to_one(target, outbox, tally) {
+                if let Outcome::Full(outbox) = self.send_to(target, outbox, tally) {
                     waiting.push((target, outbox));
                 }
             }

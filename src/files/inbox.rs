@@ -6,6 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::outbox::{message_id, message_ids};
@@ -36,7 +37,7 @@ pub(crate) struct Inbox {
     base: Arc<Directory>,
     directory: Vec<u8>,
     pattern: Pattern,
-    control: Control,
+    control: Arc<Control>,
     /// The control page's file: its lock says that this receiver lives.
     held: Fd,
     fifo: Arc<Fd>,
@@ -45,6 +46,8 @@ pub(crate) struct Inbox {
     pending: VecDeque<u64>,
     /// A message that the caller gave back.
     returned: Option<Message>,
+    /// Its bytes and one more, for [`Figures`]; 0 when there is none.
+    returned_size: Arc<AtomicU64>,
     /// The beginning of an entry whose end has not been read yet.
     partial: Vec<u8>,
     /// Whether somebody waits on the descriptor, so that it must be readable while `pending` is not empty.
@@ -98,11 +101,12 @@ impl Inbox {
             base,
             directory: directory.to_vec(),
             pattern,
-            control,
+            control: Arc::new(control),
             held: Fd::new(held),
             fifo: Arc::new(Fd::new(fifo)),
             pending: VecDeque::new(),
             returned: None,
+            returned_size: Arc::default(),
             partial: Vec::new(),
             fd_in_use: false,
             token_out: false,
@@ -122,8 +126,15 @@ impl Inbox {
         self.directory = directory.to_vec();
     }
 
-    pub(crate) fn control(&self) -> &Control {
-        &self.control
+    /// What others may know of it meanwhile. To be asked for once its directory has its final name.
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            base: Arc::clone(&self.base),
+            directory: self.directory.clone(),
+            control: Arc::clone(&self.control),
+            returned_size: Arc::clone(&self.returned_size),
+            fifo: Arc::clone(&self.fifo),
+        }
     }
 
     pub(crate) fn fifo(&self) -> &Arc<Fd> {
@@ -144,6 +155,7 @@ impl Inbox {
 
     /// Takes back the message that was last taken: it is the next one again.
     pub(crate) fn put_back(&mut self, message: Message) -> Result<()> {
+        self.returned_size.store(message.data().len() as u64 + 1, Relaxed);
         self.returned = Some(message);
         self.keep_readable()
     }
@@ -151,6 +163,7 @@ impl Inbox {
     /// The next message, if there is one.
     pub(crate) fn next(&mut self) -> Result<Option<Message>> {
         if let Some(message) = self.returned.take() {
+            self.returned_size.store(0, Relaxed);
             self.keep_readable()?;
             return Ok(Some(message));
         }
@@ -485,15 +498,36 @@ impl Inbox {
         Ok(Take::Skipped)
     }
 
-    /// How many messages wait, and their bytes: what is in the directory.
-    pub(crate) fn unread(&self) -> Result<(u64, u64)> {
-        let (messages, bytes) = unread(&self.base, &self.directory).map_err(|e| self.error("listing channel", e))?;
-        let returned = self.returned.as_ref().map_or(0, |message| message.data().len() as u64);
-        Ok((messages + u64::from(self.returned.is_some()), bytes + returned))
-    }
-
     fn error(&self, what: &str, error: io::Error) -> Error {
         Error::os(format_args!("{what} '{}'", String::from_utf8_lossy(&self.directory)), error)
+    }
+}
+
+/// What others may know of a receiving end while it is in use.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    base: Arc<Directory>,
+    directory: Vec<u8>,
+    control: Arc<Control>,
+    returned_size: Arc<AtomicU64>,
+    fifo: Arc<Fd>,
+}
+
+impl Figures {
+    pub(crate) fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Whether this process opened it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.fifo.is_here()
+    }
+
+    /// How many messages wait, and their bytes: what is in the directory, and what came back from there.
+    pub(crate) fn unread(&self) -> io::Result<(u64, u64)> {
+        let (messages, bytes) = unread(&self.base, &self.directory)?;
+        let returned = self.returned_size.load(Relaxed);
+        Ok((messages + u64::from(returned != 0), bytes + returned.saturating_sub(1)))
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum Delivery {
     Gone,
     /// The id is in use in this channel: try again with another.
     IdTaken,
+    /// The file can be linked no more: try again with a new one.
+    FileSpent,
     /// It could not be delivered.
     Failed(Error),
 }
@@ -163,6 +165,7 @@ impl Outbox {
         if let Err(error) = file.link(base, path.as_c_str()) {
             return match error.raw_os_error() {
                 Some(libc::EEXIST) => Delivery::IdTaken,
+                Some(libc::ENOENT) if file.is_spent() => Delivery::FileSpent,
                 Some(libc::ENOENT | libc::ENOTDIR) => Delivery::Gone,
                 _ => Delivery::Failed(self.error("linking a message into channel", error)),
             };

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath, set_mode, write_all};
+use crate::sys::fd::status;
 use crate::sys::lock;
 
 /// The store's directory for what is being made or removed.
@@ -33,6 +35,8 @@ pub(crate) struct MessageFile {
     file: OwnedFd,
     /// Its name in `TMP`, where the system has no files without names.
     name: Option<EntryPath>,
+    /// Whether a channel has taken it.
+    linked: Cell<bool>,
 }
 
 impl MessageFile {
@@ -59,7 +63,7 @@ impl MessageFile {
 
     fn create(base: &Directory, mode: u32) -> io::Result<MessageFile> {
         if let Some(file) = base.unnamed_file(TMP, mode)? {
-            return Ok(MessageFile { file, name: None });
+            return Ok(MessageFile { file, name: None, linked: Cell::new(false) });
         }
         loop {
             let name = EntryPath::new(TMP.to_bytes(), format!("{NEW}{:016x}", rand::random::<u64>()).as_bytes());
@@ -67,7 +71,7 @@ impl MessageFile {
                 Ok(file) => {
                     // Between these two a cleanup may take it for rubbish; linking it fails then, and the publish says so.
                     lock::try_lock(&file, 0)?;
-                    return Ok(MessageFile { file, name: Some(name) });
+                    return Ok(MessageFile { file, name: Some(name), linked: Cell::new(false) });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
@@ -78,9 +82,17 @@ impl MessageFile {
     /// Puts it into a channel under this path; `EEXIST` when the name is taken, `ENOENT` when the channel is gone.
     pub(crate) fn link(&self, base: &Directory, path: &CStr) -> io::Result<()> {
         match &self.name {
-            None => base.link_file(self.file.as_fd(), path),
-            Some(name) => base.link(name.as_c_str(), path),
+            None => base.link_file(self.file.as_fd(), path)?,
+            Some(name) => base.link(name.as_c_str(), path)?,
         }
+        self.linked.set(true);
+        Ok(())
+    }
+
+    /// Whether it can be linked no more: a file without a name in which the kernel once saw a link and sees none any
+    /// longer, because every channel that took it has fetched it already. Linking it is `ENOENT`, too.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.name.is_none() && self.linked.get() && status(&self.file).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     /// Lets go of it; the channels keep theirs.

@@ -27,7 +27,7 @@ pub(crate) fn file_clock() -> (i64, i64) {
     let now = read(libc::CLOCK_REALTIME_COARSE);
     #[cfg(not(target_os = "linux"))]
     let now = read(libc::CLOCK_REALTIME);
-    (now.tv_sec as i64, now.tv_nsec as i64)
+    (now.tv_sec, now.tv_nsec)
 }
 
 /// When a wait ends.

@@ -92,7 +92,7 @@ pub(crate) fn limit() -> u64 {
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
         return 1024;
     }
-    limit.rlim_cur as u64
+    limit.rlim_cur
 }
 
 /// Device, inode, links, size, modification time and mode of an open file.

@@ -87,8 +87,15 @@ pub(crate) fn generation() -> u64 {
 /// A value of the process, made at first use and made anew in a child after fork, without touching what the parent's
 /// other threads may have left locked.
 pub(crate) struct PerProcess<T: 'static> {
-    current: AtomicPtr<(u64, T)>,
+    current: AtomicPtr<Made<T>>,
     make: fn() -> T,
+}
+
+struct Made<T> {
+    generation: u64,
+    value: T,
+    /// The parent's, for leak checkers: it is kept, not lost.
+    _before: *mut Made<T>,
 }
 
 impl<T: Send + Sync> PerProcess<T> {
@@ -101,16 +108,16 @@ impl<T: Send + Sync> PerProcess<T> {
         let seen = self.current.load(Ordering::Acquire);
         if !seen.is_null() {
             // SAFETY: whatever is stored in `current` came from Box::leak below and is never freed.
-            let (made_in, value) = unsafe { &*seen };
-            if *made_in == generation {
-                return value;
+            let made = unsafe { &*seen };
+            if made.generation == generation {
+                return &made.value;
             }
         }
-        let fresh = Box::into_raw(Box::new((generation, (self.make)())));
+        let fresh = Box::into_raw(Box::new(Made { generation, value: (self.make)(), _before: seen }));
         match self.current.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: `fresh` is published and from now on never freed; the parent's value is left alone (leaked in the
-            // child, once a fork).
-            Ok(_) => unsafe { &(*fresh).1 },
+            // SAFETY: `fresh` is published and from now on never freed; the parent's value is left alone (kept in the
+            // child, one for each fork).
+            Ok(_) => unsafe { &(*fresh).value },
             Err(_) => {
                 // SAFETY: `fresh` was not published; nobody else knows it.
                 drop(unsafe { Box::from_raw(fresh) });

@@ -1,2 +1,107 @@
-//! The `pubsub` command.
-fn main() {}
+//! The `pubsub` command: publish, subscribe and look after a store from the shell. Uses the library's public interface
+//! only.
+//!
+//! A subcommand is one file with its `Args` (what it is told) and a `run` (what it does). What they share: [`context`]
+//! (options of every subcommand, failures, exit codes), [`output`], [`format`], [`signals`], [`values`].
+
+#![forbid(unsafe_code)]
+
+mod context;
+mod format;
+mod gc;
+mod init;
+mod list;
+mod output;
+mod program;
+mod publish;
+mod signals;
+mod subscribe;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::context::{Context, Failure, Outcome};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; also when whoever reads the output stops reading (pubsub sub a | head)
+  1  it could not be done; the reason is on standard error
+  2  the command line is wrong: an option, a topic, a header
+  3  sub: the timeout passed before --count messages arrived
+  A sub that SIGINT (Ctrl-C), SIGTERM or SIGHUP ends closes its channels and then dies of
+  that signal, which shells show as 130, 143 or 129.
+
+Environment:
+  PUBSUB_HOME  the store's directory, unless --home says another
+
+Data goes to standard output, words to standard error.";
+
+/// Publish and subscribe between the programs of this machine, without a server
+#[derive(Parser)]
+#[command(name = "pubsub", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    context: Context,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Pub(publish::Args),
+    Sub(subscribe::Args),
+    Ls(list::Args),
+    Gc(gc::Args),
+    Init(init::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return answer_without_command(&error),
+    };
+    let result = match cli.command {
+        Command::Pub(args) => publish::run(args, &cli.context),
+        Command::Sub(args) => subscribe::run(args, &cli.context),
+        Command::Ls(args) => list::run(args, &cli.context),
+        Command::Gc(args) => gc::run(args, &cli.context),
+        Command::Init(args) => init::run(args, &cli.context),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::TooFew) => ExitCode::from(3),
+        Ok(Outcome::Signal(signal)) => signals::die_of(signal),
+        Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => {
+            context::complain(&text);
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(text)) => {
+            context::complain(&text);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and the version go to standard output; a command line that cannot be understood is a failure like any other.
+fn answer_without_command(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nothing to say when nobody reads it.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(2)
+        }
+        _ => {
+            let text = error.render().to_string();
+            context::complain_in_lines(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+            ExitCode::from(2)
+        }
+    }
+}
