@@ -25,7 +25,7 @@ mod inbox;
 mod outbox;
 mod spool;
 
-pub(crate) use inbox::{Figures, Inbox, unread};
+pub(crate) use inbox::{FIRST_READ, Figures, Inbox, read_message, unread};
 pub(crate) use outbox::{Delivery, Outbox, message_id};
 pub(crate) use spool::{FORMIX_TMP_AGE, FileMode, MessageFile, NEW, TMP};
 

@@ -67,11 +67,19 @@ impl Consumer {
     }
 
     /// Takes the next message: `read` gets its place, checked, and copies it. `None`: there is none.
-    pub(crate) fn next<M: Memory, T>(&mut self, ring: &Ring<M>, read: impl FnOnce(&M, Ref, usize) -> T) -> Option<Taken<T>> {
+    pub(crate) fn next<M: Memory, T>(
+        &mut self,
+        ring: &Ring<M>,
+        read: impl FnOnce(&M, Ref, usize) -> T,
+    ) -> Option<Taken<T>> {
         if ring.layout.drop_oldest { self.next_dropping(ring, read) } else { self.next_keeping(ring, read) }
     }
 
-    fn next_keeping<M: Memory, T>(&mut self, ring: &Ring<M>, read: impl FnOnce(&M, Ref, usize) -> T) -> Option<Taken<T>> {
+    fn next_keeping<M: Memory, T>(
+        &mut self,
+        ring: &Ring<M>,
+        read: impl FnOnce(&M, Ref, usize) -> T,
+    ) -> Option<Taken<T>> {
         let head = self.head;
         if !ring.is_slot_reserved(head, &mut self.slots_reserved) {
             return None;
@@ -91,7 +99,11 @@ impl Consumer {
         Some(taken)
     }
 
-    fn next_dropping<M: Memory, T>(&mut self, ring: &Ring<M>, read: impl FnOnce(&M, Ref, usize) -> T) -> Option<Taken<T>> {
+    fn next_dropping<M: Memory, T>(
+        &mut self,
+        ring: &Ring<M>,
+        read: impl FnOnce(&M, Ref, usize) -> T,
+    ) -> Option<Taken<T>> {
         if self.batch_at == self.batch_len {
             self.take_batch(ring)?;
         }

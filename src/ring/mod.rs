@@ -53,11 +53,17 @@
 pub(crate) mod consumer;
 pub(crate) mod memory;
 pub(crate) mod producer;
+mod receive;
+mod record;
+mod send;
 pub(crate) mod words;
 
 pub(crate) use consumer::{Consumer, Taken};
-pub(crate) use memory::{Locks, Memory};
+pub(crate) use memory::{FileLocks, Locks, Memory, SharedMemory};
 pub(crate) use producer::{Outcome, Producer};
+pub(crate) use receive::RingInbox;
+pub(crate) use record::Record;
+pub(crate) use send::{RingOutbox, file_name};
 
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::SeqCst};
 
@@ -111,7 +117,8 @@ impl Layout {
         let slots = messages.checked_next_power_of_two().filter(|&slots| slots <= Layout::SLOTS_MAX)?;
         // Chunks of 64 KiB, smaller ones where the bound would be few: publishers own one each.
         let chunk_size = (bytes / 64).next_power_of_two().clamp(PAGE as u64, u64::from(CHUNK_MAX)) as u32;
-        let chunks = u32::try_from(bytes.div_ceil(u64::from(chunk_size))).ok().filter(|&chunks| chunks <= CHUNKS_MAX)?;
+        let chunks =
+            u32::try_from(bytes.div_ceil(u64::from(chunk_size))).ok().filter(|&chunks| chunks <= CHUNKS_MAX)?;
         Some(Layout { slots, bound: messages, chunks, chunk_size, drop_oldest }).filter(Layout::is_valid)
     }
 

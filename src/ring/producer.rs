@@ -57,6 +57,8 @@ pub(crate) struct Producer<L> {
     /// The head and the need of the last search that found nothing, and how often it has been believed.
     full: Option<(u64, u32)>,
     believed: u32,
+    /// Ids of message files whose messages it dropped.
+    dropped_files: Vec<u64>,
 }
 
 impl<L: Locks> Producer<L> {
@@ -84,7 +86,13 @@ impl<L: Locks> Producer<L> {
             recent: std::collections::VecDeque::with_capacity(ROTATION + 1),
             full: None,
             believed: 0,
+            dropped_files: Vec::new(),
         })
+    }
+
+    /// The message files of what it dropped, to be removed.
+    pub(crate) fn take_dropped_files(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.dropped_files)
     }
 
     /// Publishes a record of `len` bytes, which `fill` writes at the offset that it is given. `wake` writes to the FIFO.
@@ -303,7 +311,8 @@ impl<L: Locks> Producer<L> {
             }
         }
         let first = self.recent.back().map_or(self.id % layout.chunks, |&last| (last + 1) % layout.chunks);
-        let chunks = || (0..layout.chunks).map(|i| ((u64::from(first) + u64::from(i)) % u64::from(layout.chunks)) as u32);
+        let chunks =
+            || (0..layout.chunks).map(|i| ((u64::from(first) + u64::from(i)) % u64::from(layout.chunks)) as u32);
         let mut owned = false;
         for chunk in chunks() {
             if self.take(ring, chunk, need, false) {
@@ -411,7 +420,7 @@ impl<L: Locks> Producer<L> {
 
     /// Drops the oldest: one message for a slot, or as many as make the chunk next to be drained free, but never more than a
     /// sixteenth of the queue. Whether something moved.
-    fn drop_some<M: Memory>(&mut self, ring: &Ring<M>, for_bytes: bool) -> bool {
+    pub(crate) fn drop_some<M: Memory>(&mut self, ring: &Ring<M>, for_bytes: bool) -> bool {
         let head = ring.word(HEAD).load(Acquire);
         let mut tail = ring.word(TAIL_HINT).load(Acquire).max(self.position);
         if tail <= head {
@@ -431,9 +440,17 @@ impl<L: Locks> Producer<L> {
             let Some(next) = next.min() else { return false };
             count = next.min(((tail - head) / 16).max(1));
         }
+        let files: Vec<u64> = (0..count)
+            .filter_map(|i| match Ref::unpack(ring.ref_word(head.wrapping_add(i)).load(Acquire)) {
+                Some(Ref::File(id)) => Some(id),
+                _ => None,
+            })
+            .collect();
         chaos::point("ring.drop");
         // AcqRel: releases nothing of ours; acquires what the consumer's own moves of head released.
-        let _ = ring.word(HEAD).compare_exchange(head, head.wrapping_add(count), AcqRel, Acquire);
+        if ring.word(HEAD).compare_exchange(head, head.wrapping_add(count), AcqRel, Acquire).is_ok() {
+            self.dropped_files.extend(files);
+        }
         true
     }
 }

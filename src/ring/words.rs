@@ -148,7 +148,10 @@ mod tests {
     #[test]
     fn words_hold_what_was_put_into_them() {
         let word = ChunkWord::free(CHUNK_MAX, 5);
-        assert_eq!((word.state(), word.offset(), word.is_reserved(), word.is_present()), (ChunkState::Free, CHUNK_MAX, true, true));
+        assert_eq!(
+            (word.state(), word.offset(), word.is_reserved(), word.is_present()),
+            (ChunkState::Free, CHUNK_MAX, true, true)
+        );
         assert_eq!(ChunkWord::owned(IDS - 1, false).state(), ChunkState::Owned(IDS - 1));
         assert!(!ChunkWord::owned(3, false).is_reserved() && ChunkWord::owned(3, true).is_reserved());
         assert_eq!(word.punching().state(), ChunkState::Busy);

@@ -173,6 +173,16 @@ pub(crate) fn has_pair_swap() -> bool {
     return false;
 }
 
+/// Makes a file this long; what is new reads as zeros and has no pages yet.
+pub(crate) fn set_len(fd: impl AsFd, len: usize) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed.
+    if unsafe { libc::ftruncate(fd.as_fd().as_raw_fd(), len as libc::off_t) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Reserves the pages of a range of a file without changing its size.
 pub(crate) fn reserve_range(fd: impl AsFd, offset: usize, len: usize) -> io::Result<()> {
     range_operation(fd, libc::FALLOC_FL_KEEP_SIZE, offset, len)
