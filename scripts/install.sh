@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# install.sh install|uninstall PREFIX [DESTDIR]: the library, header, pkg-config file and command.
+source "$(dirname "$0")/lib.sh"
+
+[ $# -ge 2 ] || die "usage: install.sh install|uninstall PREFIX [DESTDIR]"
+action=$1 prefix=${2%/} dest=${3:-}
+case $prefix in
+    /*) ;;
+    *) die "PREFIX must be an absolute path, not '$2'" ;;
+esac
+version=$(version)
+to=$dest$prefix
+soname=libpubsub.so.${version%%.*}
+real=libpubsub.so.$version
+installed=(lib/"$real" lib/"$soname" lib/libpubsub.so lib/libpubsub.a lib/pkgconfig/pubsub.pc include/pubsub.h bin/pubsub)
+
+# place MODE SOURCE TARGET: by a rename, so that a program using the old file keeps it whole.
+place() {
+    install -D -m "$1" "$2" "$to/$3.new"
+    mv -f "$to/$3.new" "$to/$3"
+}
+
+do_install() {
+    if have cargo; then
+        scripts/build.sh
+    elif [ ! -f "$OUT/pubsub" ]; then
+        need_cargo
+    fi
+    [ -f include/pubsub.h ] || die "include/pubsub.h is missing: it belongs to the repository (git checkout include/pubsub.h)"
+    place 755 "$OUT/libpubsub.so" "lib/$real"
+    ln -sfn "$real" "$to/lib/$soname"
+    ln -sfn "$soname" "$to/lib/libpubsub.so"
+    place 644 "$OUT/libpubsub.a" lib/libpubsub.a
+    place 644 include/pubsub.h include/pubsub.h
+    place 755 "$OUT/pubsub" bin/pubsub
+    local pc=$OUT/pubsub.pc escaped
+    escaped=$(printf '%s' "$prefix" | sed 's/[\\&|]/\\&/g')
+    sed -e "s|@PREFIX@|$escaped|" -e "s|@VERSION@|$version|" bindings/c/pubsub.pc.in >"$pc"
+    place 644 "$pc" lib/pkgconfig/pubsub.pc
+    say "installed into $to"
+    # Only where the loader looks; elsewhere programs need an rpath or LD_LIBRARY_PATH.
+    if [ -z "$dest" ] && [ "$(id -u)" = 0 ] && have ldconfig && [ "$prefix" = /usr/local -o "$prefix" = /usr ]; then
+        ldconfig
+    fi
+}
+
+do_uninstall() {
+    local file
+    for file in "${installed[@]}"; do
+        rm -f "$to/$file"
+    done
+    # Directories stay: they may have been there before, and others use them.
+    say "uninstalled from $to"
+}
+
+case $action in
+    install) do_install ;;
+    uninstall) do_uninstall ;;
+    *) die "unknown action '$action'" ;;
+esac

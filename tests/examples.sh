@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Every example compiles without a warning and does what it says, with programs of its own and the other language.
+source "$(dirname "$0")/lib.sh"
+use_stage
+
+c=$scratch/c
+rust=$(build_examples)
+mkdir "$c"
+
+# Of the examples themselves; the library's are clippy's business.
+no_warnings() {
+    touch examples/rust/*.rs
+    ! build_examples 2>&1 | grep -B 3 -A 12 'examples/rust/'
+}
+
+for example in publish subscribe event_loop throughput; do
+    check "examples/c/$example.c compiles without a warning" compile "$c/$example" "examples/c/$example.c"
+done
+check "examples/rust compile without a warning" no_warnings
+[ "$checks_failed" -eq 0 ] || finish
+
+# hears NAME PUBLISHER SUBSCRIBER: two messages from one to the other; the subscriber ends by itself after two.
+hears() {
+    start_listening "$1" "$3" 'news.=' 2
+    "$2" news.sports 'first one' second >"$scratch/published"
+    same "$scratch/published" "1 channels took 'first one'
+1 channels took 'second'"
+    end_listening
+    close_input
+    same "$scratch/$1" 'news.sports {"number": 1} first one
+news.sports {"number": 2} second'
+}
+
+# ends_on_interrupt: a subscriber that waits without end closes its channel when it is told to.
+ends_on_interrupt() {
+    start_listening "$1" "$2" 'news.+'
+    kill -INT "$listener"
+    end_listening
+    close_input
+    store_is_empty
+}
+
+ends_with_its_input() {
+    start_listening "$1" "$2" 'news.+'
+    close_input
+    end_listening
+    store_is_empty
+}
+
+# loops NAME PROGRAM: it publishes what it reads, and receives that and what others publish.
+loops() {
+    start_listening "$1" "$2" 'room.=' room.one
+    "$c/publish" room.two 'from outside' >"$scratch/published"
+    printf 'hello\na second line\n' >&"$listener_in"
+    close_input
+    end_listening
+    same "$scratch/$1" 'room.two: from outside
+room.one: hello
+room.one: a second line'
+    store_is_empty
+}
+
+measures() { [[ "$("$@")" =~ ^3000\ messages\ of\ 100\ bytes:\ published\ [0-9]+/s,\ all\ received\ [0-9]+/s$ ]]; }
+
+# No channel is left: nothing in the store but what begins with a dot, and the directory for what is half made.
+store_is_empty() { [ -z "$(find "$PUBSUB_HOME" -mindepth 1 -maxdepth 1 -not -name '.*' -not -name tmp)" ]; }
+
+check "C hears C" hears c-c "$c/publish" "$c/subscribe"
+check "C hears Rust" hears rust-c "$rust/publish" "$c/subscribe"
+check "Rust hears C" hears c-rust "$c/publish" "$rust/subscribe"
+check "Rust hears Rust" hears rust-rust "$rust/publish" "$rust/subscribe"
+check "C: subscribe ends on Ctrl-C and leaves nothing" ends_on_interrupt c-interrupt "$c/subscribe"
+check "Rust: subscribe ends with its input and leaves nothing" ends_with_its_input rust-end "$rust/subscribe"
+check "C: event_loop" loops c-loop "$c/event_loop"
+check "Rust: event_loop" loops rust-loop "$rust/event_loop"
+check "C: throughput" measures "$c/throughput" 3000 100
+check "Rust: throughput" measures "$rust/throughput" 3000 100
+check "nothing is left in the store" store_is_empty
+finish
