@@ -322,8 +322,10 @@ impl Channel {
             if remaining == Some(Duration::ZERO) {
                 return Ok(None);
             }
-            if self.ring.as_mut().is_some_and(|ring| !ring.arm()) {
-                continue;
+            if let Some(ring) = &mut self.ring {
+                if ring.comes_soon() || !ring.arm() {
+                    continue;
+                }
             }
             if self.inbox.wait(remaining)? == Wait::Signal {
                 // When its handler called the interrupter, that ended this wait, too.
