@@ -17,7 +17,7 @@ use crate::message::id::{self, TOKEN, is_native};
 use crate::message::v1::{self, PrefixError};
 use crate::message::{Message, MessageHead, MessageKind};
 use crate::sys::chaos;
-use crate::sys::directory::{Directory, EntryPath, Kind, read_at};
+use crate::sys::directory::{Directory, EntryPath, Kind, read_at, read_some_at};
 use crate::sys::fd::{Fd, status};
 use crate::sys::fifo::{self, Wait};
 use crate::topic::Pattern;
@@ -126,6 +126,7 @@ impl Inbox {
             base: Arc::clone(&self.base),
             directory: self.directory.clone(),
             control: Arc::clone(&self.control),
+            held: Arc::clone(&self.held),
             returned_size: Arc::clone(&self.returned_size),
             fifo: Arc::clone(&self.fifo),
         }
@@ -468,7 +469,12 @@ pub(crate) fn read_message(file: impl AsFd, buffer: &mut [u8; FIRST_READ]) -> Re
     let fd = file.as_fd();
     let error = |e| Error::os("reading a message", e);
     // A directory or the like opens, but cannot be read.
-    let Ok(n) = read_at(fd, &mut buffer[..], 0) else { return Ok(None) };
+    let Ok(mut n) = read_some_at(fd, &mut buffer[..], 0) else { return Ok(None) };
+    // Most messages are whole with that; what is not may have been read in part.
+    if n < FIRST_READ && !v1::is_whole(&buffer[..n]) {
+        let Ok(more) = read_at(fd, &mut buffer[n..], n as u64) else { return Ok(None) };
+        n += more;
+    }
     // Beyond the first piece the file's size decides what may be allocated.
     let size = if n < FIRST_READ { n as u64 } else { status(fd).map_err(error)?.st_size as u64 };
     let mut longer = Vec::new();
@@ -523,6 +529,7 @@ pub(crate) struct Figures {
     base: Arc<Directory>,
     directory: Vec<u8>,
     control: Arc<Control>,
+    held: Arc<Fd>,
     returned_size: Arc<AtomicU64>,
     fifo: Arc<Fd>,
 }
@@ -539,7 +546,11 @@ impl Figures {
 
     /// How many messages wait, and their bytes: what is in the directory, and what came back from there.
     pub(crate) fn unread(&self) -> io::Result<(u64, u64)> {
-        let (messages, bytes) = unread(&self.base, &self.directory)?;
+        let (mut messages, mut bytes) = unread(&self.base, &self.directory)?;
+        if let Some(layout) = &self.control.terms().ring {
+            let in_ring = crate::ring::unread(self.held.get()?, layout)?;
+            (messages, bytes) = (messages + in_ring.0, bytes + in_ring.1);
+        }
         let returned = self.returned_size.load(Relaxed);
         Ok((messages + u64::from(returned != 0), bytes + returned.saturating_sub(1)))
     }

@@ -82,6 +82,14 @@ pub(crate) fn parse_prefix(bytes: &[u8]) -> StdResult<Prefix<'_>, PrefixError> {
     })
 }
 
+/// Whether as much is there as the lengths announce; says nothing of what it is. Cheap.
+pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+    // Three lengths of 32 bits do not overflow.
+    let skip = |at: u64| Some(at + 4 + u64::from(read_u32(bytes, at).ok()?));
+    let end = skip(TOPIC_LEN_OFFSET as u64).and_then(skip).and_then(skip);
+    end.is_some_and(|end| end <= bytes.len() as u64)
+}
+
 /// The text whose length stands at `at`, and where it ends. Offsets are u64, which two lengths of 32 bits cannot
 /// overflow.
 fn text_field<'a>(bytes: &'a [u8], at: u64, name: &'static str) -> StdResult<(&'a str, u64), PrefixError> {
@@ -197,6 +205,22 @@ mod tests {
                 parse(&bytes).unwrap_err(),
                 format!("cut short: {0} bytes of at least {1}", bytes.len(), bytes.len() + 1)
             );
+        }
+    }
+
+    #[test]
+    fn a_message_is_whole_with_its_last_byte() {
+        for (topic, headers) in [("", "{}"), ("t", ""), ("news.sports", "{\"a\": [1, 2]}")] {
+            let mut bytes = sample(topic, headers);
+            bytes.push(1);
+            assert!((0..bytes.len()).all(|cut| !is_whole(&bytes[..cut])), "{topic}");
+            assert!(is_whole(&bytes));
+            assert!(is_whole(&[&bytes[..], b"more"].concat()));
+            for at in [TOPIC_LEN_OFFSET, TOPIC_OFFSET + topic.len(), bytes.len() - 5] {
+                let mut hostile = bytes.clone();
+                hostile[at..at + 4].fill(0xff);
+                assert!(!is_whole(&hostile));
+            }
         }
     }
 

@@ -53,6 +53,7 @@
 pub(crate) mod consumer;
 pub(crate) mod memory;
 pub(crate) mod producer;
+mod peek;
 mod receive;
 mod record;
 mod send;
@@ -60,6 +61,7 @@ pub(crate) mod words;
 
 pub(crate) use consumer::{Consumer, Taken};
 pub(crate) use memory::{FileLocks, Locks, Memory, SharedMemory};
+pub(crate) use peek::unread;
 pub(crate) use producer::{Outcome, Producer};
 pub(crate) use receive::RingInbox;
 pub(crate) use record::Record;

@@ -158,8 +158,8 @@ impl Directory {
     pub(crate) fn list(&self, path: &CStr, mut each: impl FnMut(Entry<'_>) -> bool) -> io::Result<()> {
         use nix::dir::{Dir, Type};
         let fd = self.open_at(path, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-        let mut dir = Dir::from_fd(fd)?;
-        for entry in dir.iter() {
+        // By value: who borrows it rewinds it in the end.
+        for entry in Dir::from_fd(fd)? {
             let entry = entry?;
             let name = entry.file_name();
             if name == c"." || name == c".." {
@@ -324,23 +324,28 @@ pub(crate) fn write_all(file: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io
 pub(crate) fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
-        let rest = &mut buffer[done..];
-        // SAFETY: `rest` is valid for its length.
-        let n = unsafe {
-            libc::pread(file.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len(), (offset + done as u64) as libc::off_t)
-        };
-        match n {
+        match read_some_at(file, &mut buffer[done..], offset + done as u64)? {
             0 => break,
-            n if n > 0 => done += n as usize,
-            _ => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
+            n => done += n,
         }
     }
     Ok(done)
+}
+
+/// Reads from an offset by one system call: 0 at the end, and before it perhaps less than is there.
+pub(crate) fn read_some_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        // SAFETY: `buffer` is valid for its length.
+        let n =
+            unsafe { libc::pread(file.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset as libc::off_t) };
+        if n >= 0 {
+            return Ok(n as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
 }
 
 #[cfg(test)]
