@@ -62,7 +62,7 @@ done
 
 scripts/setup.sh test
 mkdir -p "$logs"
-export FORMIX_PYTHON=$VENV/bin/python # an interpreter that has formix-pubsub, for the tests of every language
+export PUBSUB_FORMIX_PYTHON=$VENV/bin/python # an interpreter that has formix-pubsub, for the tests of every language
 
 while read -r name limit command; do
     [ -n "$name" ] || continue

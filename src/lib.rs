@@ -1,4 +1,72 @@
 //! Serverless publish/subscribe for the programs of one machine.
+//!
+//! A program that wants to receive opens a [`Channel`] on a topic or a pattern of topics; it has a queue of its own. A program
+//! that wants to send calls [`publish()`], or keeps a [`Publisher`] for many messages on one topic. Between them is a
+//! directory, the *store*: no server, and no thread of this library's. Any of the processes may be killed at any time
+//! without harming the others. Programs in C use the same store through the C ABI of this library (`pubsub.h`), and
+//! unmodified formix-pubsub programs in Python take part.
+//!
+//! ```
+//! use pubsub::{Channel, ChannelOptions, HeaderValue, Headers, Publisher, PublisherOptions};
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let home = Some(directory.path().to_path_buf());
+//! // Receive what is published to host.alpha.cpu.0, host.beta.mem and the like, from now on.
+//! let mut channel = Channel::open("host.=.+", &ChannelOptions { home: home.clone(), ..Default::default() })?;
+//!
+//! // Usually another program does this.
+//! let publisher = Publisher::open("host.alpha.cpu.0", &PublisherOptions { home, ..Default::default() })?;
+//! let mut headers = Headers::new();
+//! headers.set("unit", HeaderValue::String("percent".into()));
+//! let taken = publisher.publish(b"12.5", Some(&headers))?;
+//! assert_eq!(taken, 1);
+//!
+//! // `None` would mean that nothing came within a second.
+//! let message = channel.fetch_wait(Some(Duration::from_secs(1)))?.expect("it was published above");
+//! assert_eq!(message.topic(), "host.alpha.cpu.0");
+//! assert_eq!(message.data(), b"12.5");
+//! assert_eq!(message.headers_json(), r#"{"unit": "percent"}"#);
+//! channel.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With `home: None`, the default, the store is [`home()`]: `PUBSUB_HOME`, else `/dev/shm/pubsub`.
+//!
+//! # Topics and patterns
+//!
+//! A topic is 1 to 200 of `[a-zA-Z0-9.-]`; words are what stands between dots. In a [`Pattern`], `=` stands for one word (or
+//! a part of one) and `+` for one or more words: `logs.=.error` matches `logs.app.error`, `logs.+` matches `logs.error`
+//! and `logs.app.error`.
+//!
+//! # What is promised
+//!
+//! - A channel that was open before a publish began receives it; one thread's messages arrive in order, whole, and at most once.
+//! - What a queue has no room for is refused and counted, or the oldest is dropped and counted ([`FullPolicy`]); a
+//!   publisher may also wait for room ([`PublisherOptions::full_timeout`]).
+//! - A publisher waits for nobody unless it asked to.
+//! - Unread messages go with their channel. There is no history in this version.
+//!
+//! The whole of it, with the test for each promise, is in `docs/semantics.md`; the store's bytes and algorithms are in
+//! `docs/store-format.md`.
+//!
+//! # Waiting, event loops, threads
+//!
+//! [`Channel::fetch`] never waits, [`Channel::fetch_wait`] does, [`Channel::fetch_batch`] takes many at once,
+//! [`Channel::subscribe`] calls back. [`Channel::fd`] is a descriptor for poll, epoll and their like. Receiving
+//! takes `&mut Channel`: one thread at a time; an [`Interrupter`] ends its waits from elsewhere. A [`Publisher`]
+//! may be shared by threads. After `fork`, a child opens its own.
+//!
+//! # Errors
+//!
+//! An [`Error`] has a [kind](ErrorKind), whose code is that of the C ABI, and a sentence that names the topic, path or value at
+//! fault and what to do.
+//!
+//! # Features
+//!
+//! `cli` builds the `pubsub` command. `chaos` compiles in the points at which tests kill processes, never for a release.
 
 mod channel;
 mod control;
@@ -29,3 +97,8 @@ pub use monitor::Monitor;
 pub use publisher::{Payload, Publisher, PublisherOptions, last_rejected, publish};
 pub use store::{ChannelStats, StoreOptions, cleanup, create_store, home, list_channels};
 pub use topic::{Pattern, validate_topic};
+
+/// The Rust programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeCompiles;

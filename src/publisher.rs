@@ -389,7 +389,8 @@ impl Sending<'_> {
                     tally.refused(Some(&outbox), error);
                     return Outcome::Settled;
                 }
-                // Earlier receivers were faster than this publish: the others get the same message in a new file.
+                // Earlier receivers were faster than this publish: the others get the same message in a new file. Or it
+                // takes one with a name.
                 Delivery::FileSpent => self.file = None,
                 Delivery::IdTaken => {
                     // The channels that have the file keep its id: the others get a file with a new one.

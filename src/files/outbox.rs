@@ -286,7 +286,7 @@ impl Outbox {
     fn link_error(&self, file: &MessageFile, error: io::Error) -> Delivery {
         match error.raw_os_error() {
             Some(libc::EEXIST) => Delivery::IdTaken,
-            Some(libc::ENOENT) if file.is_spent() => Delivery::FileSpent,
+            Some(libc::ENOENT | libc::EACCES) if file.is_spent() => Delivery::FileSpent,
             Some(libc::ENOENT | libc::ENOTDIR) => Delivery::Gone,
             _ => Delivery::Failed(self.error("linking a message into channel", error)),
         }

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use crate::sys::chaos;
-use crate::sys::directory::{Directory, EntryPath, set_mode, write_all};
+use crate::sys::directory::{Directory, EntryPath, can_link_files, set_mode, write_all};
 use crate::sys::fd::status;
 use crate::sys::lock;
 
@@ -89,10 +89,12 @@ impl MessageFile {
         Ok(())
     }
 
-    /// Whether it can be linked no more: a file without a name in which the kernel once saw a link and sees none any
-    /// longer, because every channel that took it has fetched it already. Linking it is `ENOENT`, too.
+    /// Whether it is the file that cannot be linked: one without a name in which the kernel once saw a link and sees none any
+    /// longer, because every channel that took it has fetched it already; or one without a name in a process that, as it
+    /// now turned out, cannot link such files.
     pub(crate) fn is_spent(&self) -> bool {
-        self.name.is_none() && self.linked.get() && status(&self.file).is_ok_and(|stat| stat.st_nlink == 0)
+        let fetched = || self.linked.get() && status(&self.file).is_ok_and(|stat| stat.st_nlink == 0);
+        self.name.is_none() && (!can_link_files() || fetched())
     }
 
     /// Lets go of it; the channels keep theirs.

@@ -56,6 +56,11 @@ impl StorePage {
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
             return Err(Error::new(ErrorKind::Corrupt, "'.pubsub/store' in the store is not a file; remove it"));
         }
+        let store = base.own_status().map_err(failed)?;
+        if stat.st_uid != store.st_uid {
+            // Made by root, or in a shared store by a user of its group, who may not give it away.
+            let _ = directory::set_owner(&file, store.st_uid);
+        }
         if stat.st_mode & 0o777 != mode {
             // Made by somebody whose umask took bits away, if it is ours to say.
             let _ = set_mode(&file, mode);

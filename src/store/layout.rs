@@ -4,8 +4,9 @@
 //! first `_`, as a regex of their own, and the pid from what stands after the last. Their `=` matches one character and
 //! their `+` any number, none included. So our channels spell `=` as `=+` ("one character and then anything"), which
 //! covers what `=` means, and the receiver drops what it did not ask for. The true pattern stands in the control page.
-//! No pattern of ours has two wildcards side by side, so `=+` in a name can be told from a pattern's own wildcards: a name
-//! that has some side by side is read from its control page if it has one.
+//! A pattern of more than two wildcards is spelled by what stands before the first and behind the last, with `++` between: a
+//! regex with many stars would take formix publishers minutes. What is spelled matches all that is meant, and more.
+//! No pattern of ours has two wildcards side by side, so a name that has some is read from its control page if it has one.
 
 #![forbid(unsafe_code)]
 
@@ -14,12 +15,13 @@ use std::ffi::CStr;
 use rand::Rng;
 use rand::distr::Alphanumeric;
 
-/// The longest name that file systems take.
-const NAME_MAX: usize = 255;
 /// Characters of the random part of a channel's name, as formix-pubsub has it.
 const RANDOM: usize = 12;
-/// How a pattern is spelled that is too long to be: formix publishers try every message, the receiver sorts them out.
-const TOO_LONG: &str = "++";
+/// How everything from the first wildcard to the last is spelled where there are more than [`SPELLED`].
+const ANYTHING: &str = "++";
+/// Wildcards that a name may spell. Each is a `*` in formix publishers' regex, which backtracks: the time that a topic costs
+/// them has their number as its exponent.
+const SPELLED: usize = 2;
 
 /// The directory of what only libpubsub knows.
 pub(super) const PRIVATE: &CStr = c".pubsub";
@@ -56,9 +58,18 @@ pub(crate) fn is_ambiguous(spelled: &str) -> bool {
 
 /// A name for a new channel.
 pub(crate) fn new_channel_name(pattern: &str, pid: u32) -> String {
-    let tail = format!("_{}_{pid}", random(RANDOM));
-    let spelled = pattern.replace('=', "=+");
-    if spelled.len() + tail.len() <= NAME_MAX { spelled + &tail } else { format!("{TOO_LONG}{tail}") }
+    format!("{}_{}_{pid}", spelled(pattern), random(RANDOM))
+}
+
+/// A pattern as formix publishers shall read it: at most 201 characters of our longest patterns, so the name always fits.
+fn spelled(pattern: &str) -> String {
+    let mut wildcards = pattern.match_indices(['=', '+']).map(|(at, _)| at);
+    match (wildcards.next(), wildcards.next_back(), wildcards.count() + 2) {
+        (Some(first), Some(last), count) if count > SPELLED => {
+            [&pattern[..first], ANYTHING, &pattern[last + 1..]].concat()
+        }
+        _ => pattern.replace('=', "=+"),
+    }
 }
 
 /// Random letters and digits.
@@ -86,8 +97,23 @@ mod tests {
         let parts: Vec<&str> = name.split('_').collect();
         assert_eq!((parts[0], parts[1].len(), parts[2], parts.len()), ("tes=+.match.+", 12, "42", 3));
         assert!(is_ambiguous(parts[0]) && !is_ambiguous("a.=.b.+"));
-        let long = ["="; 100].join(".");
-        let name = new_channel_name(&long, 4_194_304);
-        assert!(name.len() <= NAME_MAX && name.starts_with("++_"));
+    }
+
+    #[test]
+    fn what_a_name_spells_has_few_stars_and_fits() {
+        for (pattern, name) in [
+            ("a.b", "a.b"),
+            ("a.=.b.=.c", "a.=+.b.=+.c"),
+            ("+.=", "+.=+"),
+            ("a.=.b.+.c.=x.d", "a.++x.d"),
+            ("=.=.=", "++"),
+        ] {
+            assert_eq!(spelled(pattern), name);
+        }
+        let literal = "x".repeat(98);
+        for pattern in [["="; 100].join("."), format!("{literal}=.=.={}", &literal[1..])] {
+            let name = new_channel_name(&pattern, u32::MAX);
+            assert!(name.len() <= 255 && is_ambiguous(&name), "{name}");
+        }
     }
 }

@@ -71,6 +71,16 @@ pub(crate) struct Entry<'a> {
     pub kind: Kind,
 }
 
+/// How this process gives names to open files: by their descriptors unless that has failed.
+static LINKING: AtomicU8 = AtomicU8::new(0);
+const THROUGH_PROC: u8 = 1;
+const NOT_AT_ALL: u8 = 2;
+
+/// Whether this process can give names to open files, as far as is known: false once it has found that it cannot.
+pub(crate) fn can_link_files() -> bool {
+    LINKING.load(Ordering::Relaxed) != NOT_AT_ALL
+}
+
 /// An open directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -184,10 +194,13 @@ impl Directory {
     }
 
     /// A file of no name, in the file system of the directory at `path`: it vanishes with its descriptor unless it is
-    /// linked. `None` where the system has no such files.
+    /// linked. `None` where the system has no such files, or this process cannot link them.
     pub(crate) fn unnamed_file(&self, path: &CStr, mode: u32) -> io::Result<Option<OwnedFd>> {
         #[cfg(target_os = "linux")]
         {
+            if !can_link_files() {
+                return Ok(None);
+            }
             let flags = libc::O_TMPFILE | libc::O_WRONLY;
             match open_at(self.raw()?, path, flags, mode) {
                 Ok(fd) => Ok(Some(fd)),
@@ -204,43 +217,43 @@ impl Directory {
         }
     }
 
-    /// Gives a name to an open file; `EEXIST` when the name is taken.
+    /// Gives a name to an open file; `EEXIST` when the name is taken. When it fails and [`can_link_files`] says no, that is
+    /// why.
     pub(crate) fn link_file(&self, file: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
-        /// How this system links an open file: 0 not known yet, 1 by descriptor, 2 through /proc.
-        static WAY: AtomicU8 = AtomicU8::new(0);
         #[cfg(target_os = "linux")]
         {
             let dir = self.raw()?;
-            let way = WAY.load(Ordering::Relaxed);
-            if way != 2 {
+            if LINKING.load(Ordering::Relaxed) != THROUGH_PROC {
                 // SAFETY: both paths are NUL-terminated.
                 let result = check(unsafe {
                     libc::linkat(file.as_raw_fd(), c"".as_ptr(), dir, path.as_ptr(), libc::AT_EMPTY_PATH)
                 });
-                // Kernels before 6.10 want CAP_DAC_READ_SEARCH and answer ENOENT, as for a missing directory.
-                match result {
-                    Ok(()) => {
-                        WAY.store(1, Ordering::Relaxed);
-                        return Ok(());
-                    }
-                    Err(error) if way == 1 || error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
-                    Err(_) => {}
+                // Kernels before 6.10 want CAP_DAC_READ_SEARCH and answer ENOENT, as for a missing directory. Also a process
+                // that could so far may have given up its rights.
+                if !result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT)) {
+                    return result;
                 }
             }
             let mut name = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0\0";
             let mut digits = [0; 20];
             let digits = decimal(file.as_raw_fd() as u64, &mut digits);
             name[14..14 + digits.len()].copy_from_slice(digits);
+            let name = name.as_ptr().cast();
             // SAFETY: both paths are NUL-terminated: descriptor numbers have at most 10 digits.
-            check(unsafe {
-                libc::linkat(libc::AT_FDCWD, name.as_ptr().cast(), dir, path.as_ptr(), libc::AT_SYMLINK_FOLLOW)
-            })?;
-            WAY.store(2, Ordering::Relaxed);
-            Ok(())
+            let linked =
+                check(unsafe { libc::linkat(libc::AT_FDCWD, name, dir, path.as_ptr(), libc::AT_SYMLINK_FOLLOW) });
+            if linked.is_ok() {
+                LINKING.store(THROUGH_PROC, Ordering::Relaxed);
+            // SAFETY: the path is NUL-terminated.
+            } else if unsafe { libc::access(name, libc::F_OK) } != 0 {
+                // No /proc, or one that is closed to a process that has changed its user.
+                LINKING.store(NOT_AT_ALL, Ordering::Relaxed);
+            }
+            linked
         }
         #[cfg(not(target_os = "linux"))]
         {
-            let _ = (file, path, &WAY, Ordering::Relaxed);
+            let _ = (file, path);
             Err(io::Error::from_raw_os_error(libc::ENOSYS))
         }
     }
@@ -268,7 +281,8 @@ fn open_at(dir: libc::c_int, path: &CStr, flags: libc::c_int, mode: u32) -> io::
     }
 }
 
-/// Makes a directory below `base` with the mode of `base` itself, unless it is there.
+/// Makes a directory below `base` with the mode of `base` itself, unless it is there. In a store of another user (this is
+/// root then) it is made his, or he could not use it.
 pub(crate) fn ensure(base: &Directory, path: &CStr) -> io::Result<()> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY;
     match base.open_at(path, flags, 0) {
@@ -276,9 +290,18 @@ pub(crate) fn ensure(base: &Directory, path: &CStr) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
         Err(error) => return Err(error),
     }
-    match base.make_directory(path, base.own_status()?.st_mode & 0o7777) {
+    let store = base.own_status()?;
+    match base.make_directory(path, store.st_mode & 0o7777) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Err(_) => Ok(()),
+        Ok(()) => {
+            let made = base.open_at(path, flags, 0)?;
+            if status(&made)?.st_uid != store.st_uid {
+                // Not allowed in a shared store, whose group may use it.
+                let _ = set_owner(&made, store.st_uid);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -286,6 +309,12 @@ pub(crate) fn ensure(base: &Directory, path: &CStr) -> io::Result<()> {
 pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed.
     check(unsafe { libc::fchmod(file.as_fd().as_raw_fd(), mode as libc::mode_t) })
+}
+
+/// Sets the owner of an open file.
+pub(crate) fn set_owner(file: impl AsFd, uid: u32) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed; -1 leaves the group alone.
+    check(unsafe { libc::fchown(file.as_fd().as_raw_fd(), uid, u32::MAX) })
 }
 
 /// Sets the group of an open file.

@@ -1,0 +1,12 @@
+//! With the published formix-pubsub 1.0.0, unmodified: both directions and mixed, in one store.
+//!
+//! Each test has a store of its own. See `support` for where the Python with formix-pubsub comes from.
+
+mod lifecycle;
+mod messages;
+mod opening;
+mod peer;
+mod queues;
+mod support;
+mod users;
+mod wildcards;
