@@ -129,10 +129,15 @@ impl Consumer {
                     && ring.sequence_word(position).load(Acquire) == layout.sequence(position)
             };
             if !occupied(head, &mut self.slots_reserved) {
-                if ring.word(HEAD).load(Acquire) == head {
-                    return None;
+                if ring.word(HEAD).load(Acquire) != head {
+                    continue;
                 }
-                continue;
+                // Left by a turn whose CAS failed. It would keep publishers from the chunk until the next message, which,
+                // in a ring of one chunk, cannot come.
+                if ring.word(HAZARD).load(Relaxed) != 0 {
+                    ring.word(HAZARD).store(0, Release);
+                }
+                return None;
             }
             let mut chunk_taken = None;
             let mut count = 0;
