@@ -161,7 +161,8 @@ impl Consumer {
             ring.word(HAZARD).store(chunk_taken.map_or(0, |chunk| u64::from(chunk) + 1), SeqCst);
             chaos::point("ring.hazard");
             if ring.word(HEAD).compare_exchange(head, head.wrapping_add(count), SeqCst, Acquire).is_ok() {
-                self.lost += head.wrapping_sub(self.head);
+                // Saturating: the head comes from shared memory.
+                self.lost = self.lost.saturating_add(head.wrapping_sub(self.head));
                 self.head = head.wrapping_add(count);
                 (self.batch_at, self.batch_len) = (0, count as usize);
                 return Some(());
@@ -183,8 +184,12 @@ impl Consumer {
 
     /// Makes the bell odd: publishers write to the FIFO from now on. Whether the queue is still empty; if not, do not sleep.
     pub(crate) fn arm<M: Memory>(&mut self, ring: &Ring<M>) -> bool {
+        let bell = ring.word(BELL);
+        // An odd number that was never there before: a publisher that has rung for an earlier sleep makes even only the
+        // one that it saw, however late it does. Only the consumer makes odd numbers, so nothing is lost between the two.
+        let epoch = bell.load(Relaxed);
         // SeqCst, then the slot SeqCst: see the module's text.
-        ring.word(BELL).fetch_or(1, SeqCst);
+        bell.swap(epoch.wrapping_add(1) | 1, SeqCst);
         chaos::point("ring.armed");
         !self.has_message(ring)
     }
