@@ -52,8 +52,8 @@
 
 pub(crate) mod consumer;
 pub(crate) mod memory;
-pub(crate) mod producer;
 mod peek;
+pub(crate) mod producer;
 mod receive;
 mod record;
 mod send;
