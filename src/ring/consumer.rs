@@ -129,10 +129,15 @@ impl Consumer {
                     && ring.sequence_word(position).load(Acquire) == layout.sequence(position)
             };
             if !occupied(head, &mut self.slots_reserved) {
-                if ring.word(HEAD).load(Acquire) == head {
-                    return None;
+                if ring.word(HEAD).load(Acquire) != head {
+                    continue;
                 }
-                continue;
+                // Left by a turn whose CAS failed. It would keep publishers from the chunk until the next message, which,
+                // in a ring of one chunk, cannot come.
+                if ring.word(HAZARD).load(Relaxed) != 0 {
+                    ring.word(HAZARD).store(0, Release);
+                }
+                return None;
             }
             let mut chunk_taken = None;
             let mut count = 0;
@@ -156,7 +161,8 @@ impl Consumer {
             ring.word(HAZARD).store(chunk_taken.map_or(0, |chunk| u64::from(chunk) + 1), SeqCst);
             chaos::point("ring.hazard");
             if ring.word(HEAD).compare_exchange(head, head.wrapping_add(count), SeqCst, Acquire).is_ok() {
-                self.lost += head.wrapping_sub(self.head);
+                // Saturating: the head comes from shared memory.
+                self.lost = self.lost.saturating_add(head.wrapping_sub(self.head));
                 self.head = head.wrapping_add(count);
                 (self.batch_at, self.batch_len) = (0, count as usize);
                 return Some(());
@@ -178,8 +184,12 @@ impl Consumer {
 
     /// Makes the bell odd: publishers write to the FIFO from now on. Whether the queue is still empty; if not, do not sleep.
     pub(crate) fn arm<M: Memory>(&mut self, ring: &Ring<M>) -> bool {
+        let bell = ring.word(BELL);
+        // An odd number that was never there before: a publisher that has rung for an earlier sleep makes even only the
+        // one that it saw, however late it does. Only the consumer makes odd numbers, so nothing is lost between the two.
+        let epoch = bell.load(Relaxed);
         // SeqCst, then the slot SeqCst: see the module's text.
-        ring.word(BELL).fetch_or(1, SeqCst);
+        bell.swap(epoch.wrapping_add(1) | 1, SeqCst);
         chaos::point("ring.armed");
         !self.has_message(ring)
     }

@@ -112,7 +112,9 @@ impl<L: Locks> Producer<L> {
             if self.current.is_none() || self.offset + need > ring.layout.chunk_size {
                 match self.find_space(ring, need) {
                     Space::Found => {}
-                    Space::Full if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, true) => {
+                    Space::Full
+                        if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, self.searched(), true) =>
+                    {
                         drops += 1;
                         continue;
                     }
@@ -128,7 +130,7 @@ impl<L: Locks> Producer<L> {
             let outcome = self.commit(ring, Ref::Record { chunk, offset: self.offset, len });
             match outcome {
                 Outcome::Taken => {}
-                Outcome::Full if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, false) => {
+                Outcome::Full if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, self.head, false) => {
                     drops += 1;
                     continue;
                 }
@@ -146,7 +148,9 @@ impl<L: Locks> Producer<L> {
         loop {
             match self.commit(ring, Ref::File(id)) {
                 Outcome::Taken => return self.committed(ring, wake),
-                Outcome::Full if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, false) => drops += 1,
+                Outcome::Full if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, self.head, false) => {
+                    drops += 1
+                }
                 outcome => return self.refused(ring, outcome, wake),
             }
         }
@@ -418,15 +422,30 @@ impl<L: Locks> Producer<L> {
         self.recent.retain(|&other| other != chunk);
     }
 
-    /// Drops the oldest: one message for a slot, or as many as make the chunk next to be drained free, but never more than a
-    /// sixteenth of the queue. Whether something moved.
-    pub(crate) fn drop_some<M: Memory>(&mut self, ring: &Ring<M>, for_bytes: bool) -> bool {
+    /// The head with which the last search found no space.
+    fn searched(&self) -> u64 {
+        self.full.map_or(self.head, |(head, _)| head)
+    }
+
+    /// Drops the oldest message, if there is one; whether something moved.
+    pub(crate) fn drop_oldest<M: Memory>(&mut self, ring: &Ring<M>) -> bool {
         let head = ring.word(HEAD).load(Acquire);
+        self.drop_some(ring, head, false)
+    }
+
+    /// Drops the oldest: one message for a slot, or as many as make the chunk next to be drained free, but never more than a
+    /// sixteenth of the queue. Whether something moved since `seen`, the head with which there was no room: when it is
+    /// another by now, somebody else made room, and nothing is dropped.
+    fn drop_some<M: Memory>(&mut self, ring: &Ring<M>, seen: u64, for_bytes: bool) -> bool {
+        let head = ring.word(HEAD).load(Acquire);
+        if head != seen {
+            return true;
+        }
         let mut tail = ring.word(TAIL_HINT).load(Acquire).max(self.position);
         if tail <= head {
             tail = ring.true_tail(&mut self.slots_reserved);
         }
-        // `position` may be ahead of the tail only by what is full of others' messages; the hint never is.
+        // Neither the hint nor `position` is ever past the true tail: what is dropped is occupied.
         if tail <= head {
             return false;
         }
@@ -440,16 +459,20 @@ impl<L: Locks> Producer<L> {
             let Some(next) = next.min() else { return false };
             count = next.min(((tail - head) / 16).max(1));
         }
-        let files: Vec<u64> = (0..count)
-            .filter_map(|i| match Ref::unpack(ring.ref_word(head.wrapping_add(i)).load(Acquire)) {
-                Some(Ref::File(id)) => Some(id),
-                _ => None,
-            })
-            .collect();
+        let mut files = Vec::new();
+        for position in (0..count).map(|i| head.wrapping_add(i)) {
+            // Always, unless the words in the memory are wrong: then no page may be touched for them.
+            if ring.is_slot_reserved(position, &mut self.slots_reserved) {
+                // Acquire: once it shows a later lap's message, the CAS of head sees that head has moved.
+                if let Some(Ref::File(id)) = Ref::unpack(ring.ref_word(position).load(Acquire)) {
+                    files.push(id);
+                }
+            }
+        }
         chaos::point("ring.drop");
         // AcqRel: releases nothing of ours; acquires what the consumer's own moves of head released.
         if ring.word(HEAD).compare_exchange(head, head.wrapping_add(count), AcqRel, Acquire).is_ok() {
-            self.dropped_files.extend(files);
+            self.dropped_files.append(&mut files);
         }
         true
     }

@@ -104,7 +104,7 @@ impl RingInbox {
             self.control.count_received();
             let lost = self.consumer.take_lost();
             if lost > 0 {
-                self.told += lost;
+                self.told = self.told.saturating_add(lost);
                 self.control.count_dropped(lost);
                 message.set_dropped_before(lost);
             }

@@ -77,7 +77,7 @@ impl RingOutbox {
     /// Makes room in a channel that drops the oldest; false when it rejects, or is empty.
     pub(crate) fn drop_oldest(&self, base: &Directory, directory: &[u8], now_us: u64) -> bool {
         let outcome = self.with(base, directory, now_us, |producer, ring| {
-            let dropped = ring.layout.drop_oldest && producer.drop_some(ring, false);
+            let dropped = ring.layout.drop_oldest && producer.drop_oldest(ring);
             if dropped { Outcome::Taken } else { Outcome::Full }
         });
         matches!(outcome, Outcome::Taken)

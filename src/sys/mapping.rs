@@ -104,16 +104,17 @@ impl Mapping {
 unsafe fn compare_swap_16(address: *mut AtomicU64, from: (u64, u64), to: (u64, u64)) -> bool {
     let swapped: u8;
     // SAFETY: by the contract. Every x86-64 processor that runs a current Linux distribution has cmpxchg16b; the
-    // ring refuses to open without it. rbx is the compiler's own, so it is saved by hand.
+    // ring refuses to open without it. rbx is the compiler's own, so it is saved by hand; it may still choose rbx for an
+    // operand of any class, so those that are used while rbx holds `to.0` name their registers.
     unsafe {
         std::arch::asm!(
             "xchg {low}, rbx",
-            "lock cmpxchg16b [{address}]",
-            "sete {swapped}",
+            "lock cmpxchg16b [rdi]",
+            "sete r8b",
             "mov rbx, {low}",
-            address = in(reg) address,
+            in("rdi") address,
             low = inout(reg) to.0 => _,
-            swapped = out(reg_byte) swapped,
+            out("r8b") swapped,
             in("rcx") to.1,
             inout("rax") from.0 => _,
             inout("rdx") from.1 => _,
