@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all build setup demo test lint bench install uninstall clean
+.PHONY: all build setup demo test crash lint bench install uninstall clean
 
 all: build
 
@@ -20,6 +20,9 @@ test:                  ## sets up, then every check and test
 
 lint:                  ## formatting, clippy, the header as C99 and C++17
 	scripts/lint.sh
+
+crash:                 ## processes killed and stopped for PUBSUB_STORM_SECONDS (300)
+	scripts/crash.sh
 
 bench:                 ## the benchmarks
 	scripts/bench.sh

@@ -12,6 +12,7 @@ clippy    900   scripts/lint.sh clippy
 header    120   scripts/lint.sh header
 scripts   60    scripts/lint.sh scripts
 cargo     1500  cargo test --features cli --no-fail-fast
+crash     300   cargo test --features chaos --test crash
 install   900   tests/install.sh
 examples  600   tests/examples.sh
 checker   60    build/venv/bin/python tests/demo_checker.py

@@ -24,6 +24,7 @@ use crate::sys::chaos;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fd::Fd;
 use crate::sys::fifo::{self, Wait};
+use crate::sys::fork;
 use crate::sys::mapping::has_pair_swap;
 use crate::sys::process;
 use crate::topic::Pattern;
@@ -318,6 +319,10 @@ impl Channel {
             if let Some(message) = self.next()? {
                 return Ok(Some(message));
             }
+            // Again: looking for a message has taken the interrupt's wake-up from the FIFO if it came since.
+            if self.interrupt.pending.load(SeqCst) {
+                continue;
+            }
             let remaining = deadline.remaining();
             if remaining == Some(Duration::ZERO) {
                 return Ok(None);
@@ -456,11 +461,11 @@ fn transport(asked: Transport) -> Result<Transport> {
     match asked {
         Transport::Files => Ok(Transport::Files),
         Transport::Ring => ring(),
-        Transport::Default => match std::env::var("PUBSUB_TRANSPORT") {
-            Ok(name) if name == "ring" => ring(),
-            Ok(name) if !name.is_empty() && name != "files" => Err(Error::new(
+        Transport::Default => match std::env::var_os("PUBSUB_TRANSPORT") {
+            Some(name) if name == "ring" => ring(),
+            Some(name) if !name.is_empty() && name != "files" => Err(Error::new(
                 ErrorKind::InvalidArgument,
-                format_args!("PUBSUB_TRANSPORT is '{name}'; it can be 'ring' or 'files'"),
+                format_args!("PUBSUB_TRANSPORT is '{}'; it can be 'ring' or 'files'", name.to_string_lossy()),
             )),
             _ => Ok(Transport::Files),
         },
@@ -510,10 +515,14 @@ fn try_make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String
     let made = (|| {
         let inside = |file: &[u8]| CString::new([draft.as_bytes(), b"/", file].concat());
         let page = inside(control::FILE)?;
-        let held = base.open_at(&page, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, access.file())?;
-        crate::sys::directory::set_mode(&held, access.file())?;
+        // Marked as ours before it is locked: a child forked by another thread closes it.
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+        let held = fork::not_amid_fork(|| base.open_at(&page, flags, access.file()).map(Fd::new))?;
+        crate::sys::directory::set_mode(held.get()?, access.file())?;
         chaos::point("open.unlocked");
-        let control = Control::create(held.as_fd(), terms)?;
+        let mapped = base.open_at(&page, libc::O_RDWR, 0)?;
+        let control = Control::create(held.get()?, mapped.as_fd(), terms)?;
+        drop(mapped);
         chaos::point("open.locked");
         base.make_fifo(&inside(QUEUE)?, access.file())?;
         let mut inbox = Inbox::open(Arc::clone(base), draft.as_bytes(), pattern, control, held)?;

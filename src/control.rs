@@ -24,7 +24,8 @@
 //! **The queue's figures** bound the queue; they guard no memory, so their order relative to other accesses does not
 //! matter (Relaxed), and each is only moved by read-modify-write. A publisher adds before it links a file, and whoever
 //! removes the file subtracts. A process killed between the two leaves the figure too high, or too low where it had been
-//! healed meanwhile; the receiver heals it when it finds the queue empty and the figure unchanged for a while
+//! healed meanwhile, or moves one of the two figures alone; the receiver heals them when it finds the queue empty and the
+//! figures unchanged for a while
 //! (`files::Inbox`).
 
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use crate::ring::Layout;
+use crate::sys::chaos;
 use crate::sys::directory::read_at;
 use crate::sys::fd::status;
 use crate::sys::lock;
@@ -142,20 +144,23 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Makes the page of a new channel in an empty file and takes the receiver's lock, which lasts as long as the file
-    /// stays open.
-    pub(crate) fn create(file: BorrowedFd<'_>, terms: Terms) -> io::Result<Control> {
+    /// Makes the page of a new channel in an empty file and takes the receiver's lock, which lasts as long as `held` stays
+    /// open.
+    ///
+    /// `mapped` is the same file, opened once more: a mapping keeps what was mapped open, and a forked child inherits it,
+    /// so that a lock on `mapped` would outlive this process.
+    pub(crate) fn create(held: BorrowedFd<'_>, mapped: BorrowedFd<'_>, terms: Terms) -> io::Result<Control> {
         match &terms.ring {
-            None => reserve(file, BYTES)?,
+            None => reserve(held, BYTES)?,
             Some(ring) => {
-                set_len(file, ring.bytes())?;
-                reserve_range(file, 0, ring.fixed_bytes())?;
+                set_len(held, ring.bytes())?;
+                reserve_range(held, 0, ring.fixed_bytes())?;
             }
         }
-        if !lock::try_lock(file, RECEIVER)? {
+        if !lock::try_lock(held, RECEIVER)? {
             return Err(io::Error::other("another process locked a file that was just made"));
         }
-        let map = Mapping::new(file, words(&terms))?;
+        let map = Mapping::new(mapped, words(&terms))?;
         let set = |word, value| map.word(word).store(value, Relaxed);
         if let Some(ring) = &terms.ring {
             set(W_SLOTS, ring.slots);
@@ -205,9 +210,10 @@ impl Control {
         self.map.word(word)
     }
 
-    /// Messages queued; below 0 for a moment when a message is fetched that had been healed away.
-    pub(crate) fn queued_messages(&self) -> i64 {
-        self.figure(W_QUEUED_MESSAGES).load(Relaxed) as i64
+    /// Messages and bytes queued; below 0 for a moment when a message is fetched that had been healed away.
+    pub(crate) fn queued(&self) -> (i64, i64) {
+        let figure = |word| self.figure(word).load(Relaxed) as i64;
+        (figure(W_QUEUED_MESSAGES), figure(W_QUEUED_BYTES))
     }
 
     /// Takes room for one message of `bytes`, if there is.
@@ -216,6 +222,7 @@ impl Control {
         let messages = self.figure(W_QUEUED_MESSAGES);
         let before = messages.fetch_update(Relaxed, Relaxed, |n| ((n as i64) < limit).then(|| n.wrapping_add(1)));
         let Ok(before) = before else { return false };
+        chaos::point("publish.counted");
         let was_empty = before as i64 <= 0;
         let limit = i64::try_from(self.terms.capacity_bytes).unwrap_or(i64::MAX);
         let reserved = self.figure(W_QUEUED_BYTES).fetch_update(Relaxed, Relaxed, |queued| {
@@ -238,13 +245,16 @@ impl Control {
     /// Gives back the room of one message.
     pub(crate) fn release(&self, bytes: u64) {
         self.figure(W_QUEUED_MESSAGES).fetch_sub(1, Relaxed);
+        chaos::point("release.counted");
         self.figure(W_QUEUED_BYTES).fetch_sub(bytes, Relaxed);
     }
 
-    /// The receiver found the queue empty while its figure stood at `messages` for long enough that nobody is at work.
-    pub(crate) fn heal_queued(&self, messages: i64) {
-        if self.figure(W_QUEUED_MESSAGES).compare_exchange(messages as u64, 0, Relaxed, Relaxed).is_ok() {
-            self.figure(W_QUEUED_BYTES).store(0, Relaxed);
+    /// The receiver found the queue empty while its figures stood at these for long enough that nobody is at work. One
+    /// that moves all the same is left to the next healing.
+    pub(crate) fn heal_queued(&self, (messages, bytes): (i64, i64)) {
+        for (word, stale) in [(W_QUEUED_MESSAGES, messages), (W_QUEUED_BYTES, bytes)] {
+            // Moved: somebody is at work after all.
+            let _ = self.figure(word).compare_exchange(stale as u64, 0, Relaxed, Relaxed);
         }
     }
 
@@ -391,7 +401,7 @@ mod tests {
 
     fn page(messages: u64, bytes: u64) -> (std::fs::File, Control) {
         let file = tempfile::tempfile().unwrap();
-        let control = Control::create(file.as_fd(), terms(messages, bytes)).unwrap();
+        let control = Control::create(file.as_fd(), file.as_fd(), terms(messages, bytes)).unwrap();
         (file, control)
     }
 
@@ -424,7 +434,7 @@ mod tests {
         let (_file, control) = page(1, 100);
         assert!(control.try_reserve(10));
         assert!(!control.try_reserve(10));
-        control.heal_queued(control.queued_messages());
+        control.heal_queued(control.queued());
         assert!(control.try_reserve(10));
     }
 

@@ -301,7 +301,7 @@ struct Sending<'a> {
     topic: &'a str,
     headers: &'a str,
     data: &'a [u8],
-    /// The mode of its file, once it is known whose channels match.
+    /// The mode of its file, wide enough for the owners of the channels so far.
     mode: Option<FileMode>,
     /// The message in a file, once a channel has room for it.
     file: Option<MessageFile>,
@@ -326,28 +326,24 @@ impl Sending<'_> {
 
     /// To every target; waits for room in the full ones up to `full_timeout`.
     fn send_to_all(&mut self, targets: &[Arc<Target>], full_timeout: Duration, tally: &mut Tally<'_>) -> Result<()> {
+        // One after the other: each is open for sending only as long as it is its turn, unless the budget of descriptors has
+        // room for it.
         let now = clock::monotonic_ns();
-        let mut open = Vec::with_capacity(targets.len());
+        let mut full = Vec::new();
         for target in targets {
+            match self.send_to(target, now, tally) {
+                Outcome::Settled => {}
+                Outcome::Full(outbox) if full_timeout.is_zero() => tally.full(&outbox),
+                Outcome::Full(_) => full.push(target),
+            }
+        }
+        let interrupted = !full.is_empty() && self.wait_for_room(&mut full, full_timeout, tally);
+        for target in full {
             match target.outbox(self.store, now) {
-                Ok(Some(outbox)) => open.push((target, outbox)),
+                Ok(Some(outbox)) => tally.full(&outbox),
                 Ok(None) => {}
                 Err(error) => tally.refused(None, error),
             }
-        }
-        self.mode = Some(self.store.message_file_mode(open.iter().map(|(_, outbox)| outbox.owner)));
-        let mut full = Vec::new();
-        for (target, outbox) in open {
-            if let Outcome::Full(outbox) = self.send_to(target, outbox, tally) {
-                full.push((target, outbox));
-            }
-        }
-        let mut interrupted = false;
-        if !full.is_empty() && !full_timeout.is_zero() {
-            interrupted = self.wait_for_room(&mut full, full_timeout, tally);
-        }
-        for (_, outbox) in &full {
-            tally.full(outbox);
         }
         if interrupted && tally.taken == 0 {
             LAST_REJECTED.set(tally.rejected);
@@ -359,9 +355,22 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn send_to(&mut self, target: &Target, outbox: Arc<Outbox>, tally: &mut Tally<'_>) -> Outcome {
+    fn send_to(&mut self, target: &Target, now: u64, tally: &mut Tally<'_>) -> Outcome {
+        let outbox = match target.outbox(self.store, now) {
+            Ok(Some(outbox)) => outbox,
+            Ok(None) => return Outcome::Settled,
+            Err(error) => {
+                tally.refused(None, error);
+                return Outcome::Settled;
+            }
+        };
         let bytes = self.bytes();
         if !outbox.is_ring() && !outbox.reserve(self.store.base(), bytes) {
+            // A dead receiver makes no room.
+            if outbox.is_abandoned() {
+                target.close();
+                return Outcome::Settled;
+            }
             return Outcome::Full(outbox);
         }
         // Two ids cannot both be taken unless something else makes files here.
@@ -426,12 +435,25 @@ impl Sending<'_> {
         let bytes = self.bytes();
         let base = Arc::clone(self.store.base());
         let now = self.now;
+        self.admit(outbox.owner)?;
         let file = self.file()?;
         Ok(if outbox.is_ring() {
             outbox.deliver_file(&base, file, id, bytes, now)
         } else {
             outbox.deliver(&base, file, id, bytes)
         })
+    }
+
+    /// Lets a channel's owner read the file, besides those whose channels came before.
+    fn admit(&mut self, owner: u32) -> Result<()> {
+        let mode = self.store.message_file_mode(std::iter::once(owner));
+        if self.mode.is_none_or(|before| mode.mode & !before.mode != 0) {
+            if let Some(file) = &self.file {
+                file.set_mode(mode).map_err(|e| Error::os("letting another user read a message", e))?;
+            }
+            self.mode = Some(mode);
+        }
+        Ok(())
     }
 
     /// The message in a file, written once.
@@ -458,12 +480,7 @@ impl Sending<'_> {
     }
 
     /// Tries the full channels again and again until they took it, are gone, or the time is over; whether a signal ended it.
-    fn wait_for_room(
-        &mut self,
-        full: &mut Vec<(&Arc<Target>, Arc<Outbox>)>,
-        timeout: Duration,
-        tally: &mut Tally<'_>,
-    ) -> bool {
+    fn wait_for_room(&mut self, full: &mut Vec<&Arc<Target>>, timeout: Duration, tally: &mut Tally<'_>) -> bool {
         /// The first pause, doubled up to [`LONGEST`]: a receiver makes room every few microseconds.
         const FIRST: Duration = Duration::from_micros(20);
         const LONGEST: Duration = Duration::from_millis(1);
@@ -478,17 +495,8 @@ impl Sending<'_> {
                 return true;
             }
             pause = (pause * 2).min(LONGEST);
-            let mut waiting = Vec::new();
-            for (target, outbox) in full.drain(..) {
-                if outbox.is_abandoned() {
-                    target.close();
-                    continue;
-                }
-                if let Outcome::Full(outbox) = self.send_to(target, outbox, tally) {
-                    waiting.push((target, outbox));
-                }
-            }
-            *full = waiting;
+            let now = clock::monotonic_ns();
+            full.retain(|target| matches!(self.send_to(target, now, tally), Outcome::Full(_)));
         }
     }
 }

@@ -96,7 +96,10 @@ fn throughput() {
             let mut full = 0u64;
             for i in 0..n {
                 buf[..8].copy_from_slice(&i.to_ne_bytes());
-                while p.publish(&buf, None).is_err() { full += 1; std::thread::yield_now(); }
+                while p.publish(&buf, None).is_err() {
+                    full += 1;
+                    std::thread::yield_now();
+                }
             }
             full
         });
@@ -104,7 +107,11 @@ fn throughput() {
         let mut v = Vec::with_capacity(256);
         while i < n {
             c.fetch_batch(&mut v, 256, None).unwrap();
-            for m in v.drain(..) { assert_eq!(u64::from_ne_bytes(m.data()[..8].try_into().unwrap()), i); assert_eq!(m.data().len(), size); i += 1; }
+            for m in v.drain(..) {
+                assert_eq!(u64::from_ne_bytes(m.data()[..8].try_into().unwrap()), i);
+                assert_eq!(m.data().len(), size);
+                i += 1;
+            }
         }
         let d = t.elapsed();
         eprintln!("{size}: {:.2} M/s, refused {}", n as f64 / d.as_secs_f64() / 1e6, h.join().unwrap());

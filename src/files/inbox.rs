@@ -4,22 +4,24 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::outbox::{message_id, message_ids};
-use super::{QUEUE, SETTLE};
+use super::outbox::message_ids;
+use super::{Figures, QUEUE, SETTLE};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::id::{self, TOKEN, is_native};
 use crate::message::v1::{self, PrefixError};
 use crate::message::{Message, MessageHead, MessageKind};
 use crate::sys::chaos;
-use crate::sys::directory::{Directory, EntryPath, Kind, read_at, read_some_at};
+use crate::sys::clock;
+use crate::sys::directory::{Directory, EntryPath, read_at, read_some_at};
 use crate::sys::fd::{Fd, status};
 use crate::sys::fifo::{self, Wait};
+use crate::sys::fork;
 use crate::topic::Pattern;
 
 /// What is read of a message file at first: most messages are smaller.
@@ -58,8 +60,8 @@ pub(crate) struct Inbox {
     list_due: bool,
     /// An id had no file: once the FIFO is empty, the directory is listed.
     unknown_seen: bool,
-    /// The queue's figure when the queue was found empty, and since when.
-    suspect: Option<(i64, Instant)>,
+    /// The queue's figures (messages, bytes) when the queue was found empty, and since when.
+    suspect: Option<((i64, i64), Instant)>,
     /// Drops that the receiver has been told of.
     drops_told: u64,
     aside: u32,
@@ -85,19 +87,20 @@ impl Inbox {
         directory: &[u8],
         pattern: Pattern,
         control: Control,
-        held: OwnedFd,
+        held: Fd,
     ) -> io::Result<Inbox> {
         // Read-write: the end of a FIFO that was opened for reading alone reports a hang-up for ever once a writer left.
         let queue = EntryPath::new(directory, QUEUE);
-        let fifo = fifo::open(base.fd()?, queue.as_c_str(), libc::O_RDWR)?;
+        let dir = base.fd()?;
+        let fifo = fork::not_amid_fork(|| fifo::open(dir, queue.as_c_str(), libc::O_RDWR).map(Fd::new))?;
         Ok(Inbox {
-            fifo_capacity: fifo::capacity(&fifo),
+            fifo_capacity: fifo::capacity(fifo.get()?),
             base,
             directory: directory.to_vec(),
             pattern,
             control: Arc::new(control),
-            held: Arc::new(Fd::new(held)),
-            fifo: Arc::new(Fd::new(fifo)),
+            held: Arc::new(held),
+            fifo: Arc::new(fifo),
             pending: VecDeque::new(),
             returned: None,
             returned_size: Arc::default(),
@@ -183,16 +186,23 @@ impl Inbox {
         }
         loop {
             if self.list_due {
-                self.list_due = false;
                 self.list()?;
             }
             while let Some(id) = self.pending.pop_front() {
                 match self.take(id) {
                     Ok(Take::Message(message)) => {
+                        // The queue was not empty all the while.
+                        self.suspect = None;
                         self.keep_readable()?;
                         return Ok(Some(message));
                     }
-                    Ok(Take::Missing) => self.unknown_seen = true,
+                    // Dropped, or found in the directory before: at the end. No id at all: what stands behind it may be
+                    // shifted, so the directory tells the order.
+                    Ok(Take::Missing) if is_plausible(id) => self.unknown_seen = true,
+                    Ok(Take::Missing) => {
+                        self.list_due = true;
+                        break;
+                    }
                     Ok(Take::Skipped) => {}
                     Err(error) => {
                         // Out of descriptors or memory: the message stays.
@@ -202,21 +212,22 @@ impl Inbox {
                     }
                 }
             }
-            if self.refill()? {
+            if self.list_due || self.refill()? {
                 continue;
             }
             // The FIFO is empty: an incomplete entry at its end was none.
             self.partial.clear();
             if self.unknown_seen || self.figure_is_stale() {
-                self.unknown_seen = false;
                 let suspect = self.suspect.take();
                 self.list()?;
+                self.unknown_seen = false;
                 if !self.pending.is_empty() {
                     continue;
                 }
-                if let Some((messages, since)) = suspect {
-                    if since.elapsed() >= SETTLE {
-                        self.control.heal_queued(messages);
+                if let Some((queued, since)) = suspect {
+                    if since.elapsed() >= SETTLE && !chaos::planted("figures never healed") {
+                        chaos::point("heal.begin");
+                        self.control.heal_queued(queued);
                     } else {
                         self.suspect = suspect;
                     }
@@ -261,7 +272,7 @@ impl Inbox {
     /// Whether so many bytes at once mean that ids may not have fitted into the FIFO. A page that has been read in part
     /// takes nothing more, so a FIFO can be full with up to a page less than its capacity.
     fn looks_full(&self, bytes: usize) -> bool {
-        bytes + 4096 > self.fifo_capacity
+        bytes + 4096 > self.fifo_capacity && !chaos::planted("overflow unnoticed")
     }
 
     /// Takes ids from the FIFO; false when there are none.
@@ -285,6 +296,11 @@ impl Inbox {
         let n = fifo::read(fifo, &mut entries).map_err(|e| self.error("reading the queue of channel", e))?;
         chaos::point("fetch.read");
         self.take_entries(&entries[..n]);
+        // It may have become full between the look and the read.
+        if n == REFILL {
+            let left = fifo::waiting(fifo).map_err(|e| self.error("reading the queue of channel", e))?;
+            self.list_due |= self.looks_full(n + left);
+        }
         Ok(n > 0)
     }
 
@@ -316,21 +332,29 @@ impl Inbox {
 
     /// Makes the directory's listing the queue: see the module's text.
     fn list(&mut self) -> Result<()> {
-        let fifo = Arc::clone(&self.fifo);
-        let fifo = fifo.get().map_err(|e| self.error("reading the queue of channel", e))?;
-        let mut entries = [0; REFILL];
-        // At most one FIFO full: publishers may be faster than this. What stays is read later and then has no file.
-        for _ in 0..=self.fifo_capacity / REFILL {
-            match fifo::read(fifo, &mut entries).map_err(|e| self.error("reading the queue of channel", e))? {
-                0 => break,
-                n => self.take_entries(&entries[..n]),
-            }
+        // Until it is done: an attempt that failed (out of descriptors) is made up for.
+        self.list_due = true;
+        let result = self.try_list();
+        if result.is_ok() {
+            self.list_due = false;
+        } else {
+            self.keep_readable()?;
         }
-        let found = message_ids(&self.base, &self.directory).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => self.deleted(),
-            _ => self.error("listing channel", e),
-        })?;
-        let mut found: HashSet<u64> = found.into_iter().filter(|id| !self.stuck.contains(id)).collect();
+        result
+    }
+
+    fn try_list(&mut self) -> Result<()> {
+        self.drain()?;
+        chaos::point("list.drained");
+        let mut found = self.listed()?;
+        // A listing takes a while, and of two files that a publisher links meanwhile it may show the second only (ext4 does).
+        // Whoever made the newest that it shows had linked all its earlier ones before a second listing begins, and so had
+        // any other publisher of what is older than that one.
+        let indexed: HashSet<u64> = self.pending.iter().copied().collect();
+        let newest = found.iter().filter(|id| is_native(**id) && !indexed.contains(id)).max().copied();
+        if let Some(newest) = newest.filter(|_| !chaos::planted("listed once")) {
+            found.extend(self.listed()?.into_iter().filter(|&id| is_native(id) && id < newest));
+        }
         let mut ordered = Vec::with_capacity(found.len());
         // The FIFO's order, for formix ids do not rise.
         let mut latest = 0;
@@ -351,6 +375,29 @@ impl Inbox {
         Ok(())
     }
 
+    fn listed(&self) -> Result<HashSet<u64>> {
+        let found = message_ids(&self.base, &self.directory).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => self.deleted(),
+            _ => self.error("listing channel", e),
+        })?;
+        Ok(found.into_iter().filter(|id| !self.stuck.contains(id)).collect())
+    }
+
+    /// Takes all ids from the FIFO: at most one FIFO full, for publishers may be faster than this. What stays is read later
+    /// and then has no file.
+    fn drain(&mut self) -> Result<()> {
+        let fifo = Arc::clone(&self.fifo);
+        let fifo = fifo.get().map_err(|e| self.error("reading the queue of channel", e))?;
+        let mut entries = [0; REFILL];
+        for _ in 0..=self.fifo_capacity / REFILL {
+            match fifo::read(fifo, &mut entries).map_err(|e| self.error("reading the queue of channel", e))? {
+                0 => break,
+                n => self.take_entries(&entries[..n]),
+            }
+        }
+        Ok(())
+    }
+
     /// When a formix message was sent, on the scale of our ids; its id alone is random within 65 milliseconds.
     fn sent(&self, id: u64) -> u64 {
         /// Where the time stamp stands in a message file.
@@ -367,11 +414,11 @@ impl Inbox {
 
     /// Whether the queue's figure has stood apart from 0 for long enough while the queue is empty.
     fn figure_is_stale(&mut self) -> bool {
-        let messages = self.control.queued_messages();
+        let queued = self.control.queued();
         match self.suspect {
-            _ if messages == 0 => self.suspect = None,
-            Some((before, since)) if before == messages => return since.elapsed() >= SETTLE,
-            _ => self.suspect = Some((messages, Instant::now())),
+            _ if queued == (0, 0) => self.suspect = None,
+            Some((before, since)) if before == queued => return since.elapsed() >= SETTLE,
+            _ => self.suspect = Some((queued, Instant::now())),
         }
         false
     }
@@ -414,7 +461,9 @@ impl Inbox {
         drop(file);
         chaos::point("fetch.parsed");
         // Who removes the file has the message.
-        if let Err(error) = self.base.unlink(path) {
+        if chaos::planted("delivered twice") && self.stuck.insert(id) {
+            self.pending.push_back(id);
+        } else if let Err(error) = self.base.unlink(path) {
             if error.raw_os_error() == Some(libc::ENOENT) {
                 return Ok(Take::Skipped);
             }
@@ -523,52 +572,10 @@ pub(crate) fn read_message(file: impl AsFd, buffer: &mut [u8; FIRST_READ]) -> Re
     Ok(Some((message, size)))
 }
 
-/// What others may know of a receiving end while it is in use.
-#[derive(Debug)]
-pub(crate) struct Figures {
-    base: Arc<Directory>,
-    directory: Vec<u8>,
-    control: Arc<Control>,
-    held: Arc<Fd>,
-    returned_size: Arc<AtomicU64>,
-    fifo: Arc<Fd>,
-}
-
-impl Figures {
-    pub(crate) fn control(&self) -> &Control {
-        &self.control
-    }
-
-    /// Whether this process opened it.
-    pub(crate) fn is_here(&self) -> bool {
-        self.fifo.is_here()
-    }
-
-    /// How many messages wait, and their bytes: what is in the directory, and what came back from there.
-    pub(crate) fn unread(&self) -> io::Result<(u64, u64)> {
-        let (mut messages, mut bytes) = unread(&self.base, &self.directory)?;
-        if let Some(layout) = &self.control.terms().ring {
-            let in_ring = crate::ring::unread(self.held.get()?, layout)?;
-            (messages, bytes) = (messages + in_ring.0, bytes + in_ring.1);
-        }
-        let returned = self.returned_size.load(Relaxed);
-        Ok((messages + u64::from(returned != 0), bytes + returned.saturating_sub(1)))
-    }
-}
-
-/// Unread messages of a channel and their bytes, counted in its directory.
-pub(crate) fn unread(base: &Directory, directory: &[u8]) -> io::Result<(u64, u64)> {
-    let (mut messages, mut bytes) = (0, 0);
-    base.list(EntryPath::new(directory, b".").as_c_str(), |entry| {
-        if entry.kind == Kind::File && message_id(entry.name).is_some() {
-            if let Ok(stat) = base.status(EntryPath::new(directory, entry.name).as_c_str()) {
-                messages += 1;
-                bytes += stat.st_size as u64;
-            }
-        }
-        true
-    })?;
-    Ok((messages, bytes))
+/// Whether an id may be one: given out within a day, by its own clock.
+fn is_plausible(id: u64) -> bool {
+    const DAY_US: u64 = 24 * 3600 * 1_000_000;
+    (age_key(id) / id::floor(1)).abs_diff(clock::wall_us()) < DAY_US
 }
 
 /// Sorts ids of both kinds by when they were given out.

@@ -21,11 +21,13 @@
 
 #![forbid(unsafe_code)]
 
+mod figures;
 mod inbox;
 mod outbox;
 mod spool;
 
-pub(crate) use inbox::{FIRST_READ, Figures, Inbox, read_message, unread};
+pub(crate) use figures::{Figures, unread};
+pub(crate) use inbox::{FIRST_READ, Inbox, read_message};
 pub(crate) use outbox::{Delivery, Outbox, message_id};
 pub(crate) use spool::{FORMIX_TMP_AGE, FileMode, MessageFile, NEW, TMP};
 

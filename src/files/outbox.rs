@@ -76,7 +76,9 @@ impl Outbox {
             Err(error) => {
                 return match error.raw_os_error() {
                     // No reader, no queue yet, no directory any more, or a hostile entry in place of one of them.
-                    Some(libc::ENXIO | libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENODEV) => Ok(None),
+                    Some(libc::ENXIO | libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENODEV | libc::EISDIR) => {
+                        Ok(None)
+                    }
                     None if error.kind() == io::ErrorKind::InvalidData => Ok(None),
                     _ => Err(Error::os(format_args!("opening the queue of channel '{}'", name()), error)),
                 };
@@ -265,8 +267,16 @@ impl Outbox {
     fn try_deliver(&self, base: &Directory, file: &MessageFile, id: u64) -> Delivery {
         let path = EntryPath::of_message(&self.directory, id);
         chaos::point("publish.reserved");
+        let rung_before = chaos::planted("rung before linked");
+        if rung_before {
+            let _ = self.ring(id);
+            chaos::point("publish.linked");
+        }
         if let Err(error) = file.link(base, path.as_c_str()) {
             return self.link_error(file, error);
+        }
+        if rung_before {
+            return Delivery::Taken;
         }
         chaos::point("publish.linked");
         match self.ring(id) {
@@ -286,7 +296,9 @@ impl Outbox {
     fn link_error(&self, file: &MessageFile, error: io::Error) -> Delivery {
         match error.raw_os_error() {
             Some(libc::EEXIST) => Delivery::IdTaken,
-            Some(libc::ENOENT | libc::EACCES) if file.is_spent() => Delivery::FileSpent,
+            Some(libc::ENOENT | libc::EACCES) if file.is_spent() && !chaos::planted("a spent file counts as gone") => {
+                Delivery::FileSpent
+            }
             Some(libc::ENOENT | libc::ENOTDIR) => Delivery::Gone,
             _ => Delivery::Failed(self.error("linking a message into channel", error)),
         }
@@ -302,21 +314,25 @@ impl Outbox {
             Err(_) => {}
         }
         let Some(control) = &self.control else { return Ok(false) };
-        if chaos::planted("no overflow mark") {
+        if chaos::planted("overflow unnoticed") {
             return Ok(true);
         }
         control.set_overflow();
         chaos::point("publish.overflow");
         match fifo::write_entry(fifo, id) {
             // Full after the mark was raised: the receiver has yet to empty it, and then sees the mark.
-            Err(error) if full(&error) => Ok(true),
+            Err(error) if full(&error) => {
+                chaos::point("publish.unrung");
+                Ok(true)
+            }
             result => result.map(|()| true),
         }
     }
 
     /// Removes a message that was linked. One that is gone went with its channel.
     fn take_back(&self, base: &Directory, path: &EntryPath, outcome: Delivery) -> Delivery {
-        if !chaos::planted("no take back") {
+        chaos::point("publish.refused");
+        if !chaos::planted("not taken back") {
             let _ = base.unlink(path.as_c_str());
         }
         outcome
@@ -342,10 +358,15 @@ impl Outbox {
         while let Some(id) = self.next_oldest(base) {
             let path = EntryPath::of_message(&self.directory, id);
             let Ok(stat) = base.status(path.as_c_str()) else { continue };
-            control.announce_drop();
+            let late = chaos::planted("drop counted late");
+            if !late {
+                control.announce_drop();
+            }
             chaos::point("drop.announced");
             if let Err(error) = base.unlink(path.as_c_str()) {
-                control.withdraw_drop();
+                if !late {
+                    control.withdraw_drop();
+                }
                 match error.raw_os_error() {
                     // The receiver took it, or another publisher dropped it.
                     Some(libc::ENOENT) => continue,
@@ -354,6 +375,9 @@ impl Outbox {
                 }
             }
             chaos::point("drop.unlinked");
+            if late {
+                control.announce_drop();
+            }
             if is_native(id) {
                 control.release(stat.st_size as u64);
             }

@@ -53,6 +53,7 @@ impl MessageFile {
         if mode.enforce {
             set_mode(&file.file, mode.mode)?;
         }
+        let data = if chaos::planted("half a message") { &data[..data.len() / 2] } else { data };
         if let Err(error) = write_all(file.file.as_fd(), prefix, data) {
             file.discard(base);
             return Err(error);
@@ -87,6 +88,11 @@ impl MessageFile {
         }
         self.linked.set(true);
         Ok(())
+    }
+
+    /// Gives it another mode.
+    pub(crate) fn set_mode(&self, mode: FileMode) -> io::Result<()> {
+        set_mode(&self.file, mode.mode)
     }
 
     /// Whether it is the file that cannot be linked: one without a name in which the kernel once saw a link and sees none any

@@ -33,6 +33,8 @@ use crate::sys::process;
 const SMALL: u64 = 64;
 /// Channels that an open checks in a small store; in a large one as many more as it has sixty-fourths.
 const STEP: u64 = 4;
+/// How often deleting a directory begins anew when something came into it meanwhile.
+const DELETE_ATTEMPTS: usize = 8;
 
 /// Removes what dead processes left in the store (`None`: the default one); answers how many channels.
 ///
@@ -56,7 +58,8 @@ pub fn cleanup(home: Option<&Path>) -> Result<u64> {
     Ok(removed)
 }
 
-/// What every open of a channel does for the store: looks at a few channels and removes the dead among them, now and then.
+/// What every open of a channel does for the store, now and then: looks at a few channels and removes the dead among them,
+/// and what is left of them in `tmp`.
 pub(crate) fn step(store: &Store) {
     let Ok(page) = store.page() else { return };
     // Nobody else takes this step for now; how long it pays to wait is known once the store has been listed.
@@ -67,6 +70,8 @@ pub(crate) fn step(store: &Store) {
     let count = names.len() as u64;
     // Listing takes 0.1 us a channel: at most 1 % of the time.
     page.set_cleaning_due(if count <= SMALL { 0 } else { count * 10 });
+    // Nobody is told of what cannot be removed: `cleanup` tries it again.
+    let _ = clean_tmp(store.base());
     if count == 0 {
         return;
     }
@@ -94,7 +99,7 @@ fn channel_names(base: &Directory) -> io::Result<Vec<Vec<u8>>> {
 pub(crate) fn is_dead(base: &Directory, name: &[u8]) -> bool {
     let page = EntryPath::new(name, control::FILE);
     match base.open_at(page.as_c_str(), libc::O_RDONLY, 0) {
-        Ok(file) => control::is_alive(&file).is_ok_and(|alive| !alive),
+        Ok(file) => chaos::planted("reaps the living") || control::is_alive(&file).is_ok_and(|alive| !alive),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
             layout::parse(name).is_some_and(|channel| !process::exists(channel.pid)) && queue_is_abandoned(base, name)
         }
@@ -109,7 +114,7 @@ fn queue_is_abandoned(base: &Directory, name: &[u8]) -> bool {
         Ok(_) => false,
         Err(error) => {
             // No reader, no queue, or something that is none.
-            matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENOENT | libc::ELOOP))
+            matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENOENT | libc::ELOOP | libc::EISDIR))
                 || error.kind() == io::ErrorKind::InvalidData
         }
     }
@@ -124,6 +129,10 @@ fn reap(base: &Directory, name: &[u8]) -> bool {
 /// Takes a channel out of the store and deletes it; an error only when it could not be taken out.
 pub(crate) fn remove_channel(base: &Directory, name: &[u8]) -> io::Result<()> {
     let from = std::ffi::CString::new(name)?;
+    if chaos::planted("deleted in place") {
+        delete(base, EntryPath::new(name, b"."));
+        return base.remove_directory(&from);
+    }
     let to = move_to_dead(base, &from)?;
     chaos::point("close.renamed");
     delete(base, to);
@@ -159,22 +168,37 @@ fn delete(base: &Directory, directory: EntryPath) {
     let mut directories = vec![directory];
     while let Some(directory) = directories.pop() {
         let path = directory.as_c_str();
-        let mut entries = Vec::new();
-        let _ = base.list(path, |entry| {
-            entries.push((entry.name.to_vec(), entry.kind));
-            true
-        });
-        for (name, kind) in entries {
-            // Three names: too deep for EntryPath, and short enough for any system.
-            let Ok(below) = std::ffi::CString::new([path.to_bytes(), b"/", &name].concat()) else { continue };
-            if kind == Kind::Directory {
-                directories.extend(move_to_dead(base, &below).ok());
-            } else {
-                let _ = base.unlink(&below);
+        // A publisher that had found the directory before it was renamed may put one more message into it.
+        for _ in 0..DELETE_ATTEMPTS {
+            empty(base, path, &mut directories);
+            chaos::point("close.emptied");
+            match base.remove_directory(path) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                _ => break,
             }
         }
-        chaos::point("close.emptied");
-        let _ = base.remove_directory(path);
+    }
+}
+
+fn empty(base: &Directory, path: &CStr, directories: &mut Vec<EntryPath>) {
+    let mut entries = Vec::new();
+    // What cannot be listed cannot be removed either.
+    let _ = base.list(path, |entry| {
+        entries.push((entry.name.to_vec(), entry.kind));
+        true
+    });
+    for (name, kind) in entries {
+        // Three names: too deep for EntryPath, and short enough for any system.
+        let Ok(below) = std::ffi::CString::new([path.to_bytes(), b"/", &name].concat()) else { continue };
+        if kind == Kind::Directory {
+            directories.extend(move_to_dead(base, &below).ok());
+        } else {
+            // What is gone, another cleaner removed.
+            if !chaos::planted("unread messages stay") {
+                let _ = base.unlink(&below);
+            }
+            chaos::point("close.unlinked");
+        }
     }
 }
 
@@ -189,6 +213,7 @@ fn clean_tmp(base: &Directory) -> io::Result<()> {
         result => result?,
     }
     for (name, kind) in entries {
+        chaos::point("cleanup.tmp");
         let path = EntryPath::new(TMP.to_bytes(), &name);
         if name.starts_with(DEAD.as_bytes()) {
             if kind == Kind::Directory {

@@ -12,8 +12,9 @@
 
 use std::ffi::CStr;
 
-use rand::Rng;
 use rand::distr::Alphanumeric;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 /// Characters of the random part of a channel's name, as formix-pubsub has it.
 const RANDOM: usize = 12;
@@ -72,9 +73,10 @@ fn spelled(pattern: &str) -> String {
     }
 }
 
-/// Random letters and digits.
+/// Random letters and digits, from the system each time: a generator of the process's own would go on alike in all the
+/// children that it forks.
 pub(crate) fn random(len: usize) -> String {
-    rand::rng().sample_iter(Alphanumeric).take(len).map(char::from).collect()
+    StdRng::from_os_rng().sample_iter(Alphanumeric).take(len).map(char::from).collect()
 }
 
 #[cfg(test)]

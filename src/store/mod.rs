@@ -38,6 +38,7 @@ use registry::Registry;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::FileMode;
+use crate::sys::chaos;
 use crate::sys::clock;
 use crate::sys::directory::{self, Directory};
 use crate::sys::fd;
@@ -79,6 +80,8 @@ pub(crate) struct Store {
     registry: Registry,
     /// Channels open for sending.
     outboxes: Arc<AtomicUsize>,
+    /// When they were last looked through for idle ones, monotonic nanoseconds.
+    idle_looked: AtomicU64,
     gone: AtomicBool,
 }
 
@@ -123,6 +126,18 @@ impl Store {
     }
 
     fn open(home: &Path) -> Result<Store> {
+        // Of two processes that make a store at once, the later may replace the earlier's, as long as that is empty: who had
+        // that open begins again. How often is bounded by how many make it at once.
+        for _ in 0..64 {
+            if let Some(store) = Store::try_open(home)? {
+                return Ok(store);
+            }
+        }
+        Err(Error::new(ErrorKind::Io, format_args!("the store {} is replaced again and again", home.display())))
+    }
+
+    /// `None`: the directory was replaced or deleted meanwhile.
+    fn try_open(home: &Path) -> Result<Option<Store>> {
         let base = match Directory::open(home) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 make_directory(home, 0o700, None)
@@ -143,12 +158,17 @@ impl Store {
         }
         let access = Access::of_store(&stat);
         for part in [crate::files::TMP, layout::PRIVATE] {
-            directory::ensure(&base, part).map_err(|e| {
-                Error::os(format_args!("making '{}' in the store {}", part.to_string_lossy(), home.display()), e)
-            })?;
+            match directory::ensure(&base, part) {
+                Err(e) if ids::is_missing(&e) && base.own_status().is_ok_and(|stat| stat.st_nlink == 0) => {
+                    return Ok(None);
+                }
+                result => result.map_err(|e| {
+                    Error::os(format_args!("making '{}' in the store {}", part.to_string_lossy(), home.display()), e)
+                })?,
+            }
         }
         let page = StorePage::open(&base, access.file())?;
-        Ok(Store {
+        Ok(Some(Store {
             home: home.to_path_buf(),
             base: Arc::new(base),
             access,
@@ -156,8 +176,9 @@ impl Store {
             page_checked: AtomicU64::new(clock::monotonic_ns()),
             registry: Registry::new(),
             outboxes: Arc::default(),
+            idle_looked: AtomicU64::new(0),
             gone: AtomicBool::new(false),
-        })
+        }))
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -236,7 +257,13 @@ impl Store {
         // A quarter of the process's descriptors, 16 to 1,024.
         let budget = (fd::limit() / 4).clamp(16, 1024) as usize;
         let within = || self.outboxes.load(Relaxed) <= budget;
-        within() || (self.close_idle(now.saturating_sub(IDLE_NS)) > 0 && within())
+        // Looking at all of them is not for every publish.
+        let looked = self.idle_looked.load(Relaxed);
+        within()
+            || (now.saturating_sub(looked) >= IDLE_NS / 10 && {
+                self.idle_looked.store(now, Relaxed);
+                self.close_idle(now.saturating_sub(IDLE_NS)) > 0 && within()
+            })
     }
 
     /// Closes channels that were last used for sending before this time; answers how many.
@@ -304,6 +331,7 @@ fn make_directory(home: &Path, mode: u32, group: Option<u32>) -> Result<()> {
         }
         // After the group: changing it takes the set-group-ID bit away.
         directory::set_mode(&dir, mode)?;
+        chaos::point("store.made");
         // Fails if another process was quicker and its store is in use already; replaces one that is still empty.
         parent.rename(&made, &name)
     };

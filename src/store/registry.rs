@@ -13,7 +13,6 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex};
@@ -59,6 +58,8 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct State {
     watching: Watching,
+    /// The directory must be listed: also after a listing that failed.
+    list_due: bool,
     targets: HashMap<Vec<u8>, Arc<Target>>,
     index: Index<Arc<Target>>,
 }
@@ -76,7 +77,12 @@ impl Registry {
         Registry {
             looked: AtomicU64::new(0),
             version: AtomicU64::new(0),
-            state: Mutex::new(State { watching: Watching::NotYet, targets: HashMap::new(), index: Index::new() }),
+            state: Mutex::new(State {
+                watching: Watching::NotYet,
+                list_due: true,
+                targets: HashMap::new(),
+                index: Index::new(),
+            }),
         }
     }
 
@@ -86,9 +92,12 @@ impl Registry {
         // Acquire pairs with the Release below: who skips the look sees the version that the look led to.
         if now.saturating_sub(self.looked.load(Acquire)) >= FRESH_NS {
             let mut state = lock(&self.state);
-            if state.look(store)? {
+            let looked = state.look(store);
+            // A look that failed may have learned something before.
+            if !matches!(looked, Ok(false)) {
                 self.version.fetch_add(1, AcqRel);
             }
+            looked?;
             // The time at which the look began, not at which it ended.
             self.looked.store(now, Release);
         }
@@ -119,7 +128,8 @@ impl State {
     /// Whether anything changed.
     fn look(&mut self, store: &Store) -> Result<bool> {
         let mut changed = false;
-        let mut relist = false;
+        // Unless this look ends well.
+        let mut list = std::mem::replace(&mut self.list_due, true);
         match &self.watching {
             Watching::NotYet => {
                 // The watch before the listing, so that nothing falls between them.
@@ -127,7 +137,6 @@ impl State {
                     Ok(watch) => Watching::Events(watch),
                     Err(_) => Watching::Times(None),
                 };
-                relist = true;
             }
             Watching::Events(watch) => {
                 let (mut events, mut gone) = (Vec::new(), false);
@@ -135,7 +144,7 @@ impl State {
                     .drain(|event| match event {
                         Event::Came(name) => events.push((true, name.to_vec())),
                         Event::Went(name) => events.push((false, name.to_vec())),
-                        Event::Overflow => relist = true,
+                        Event::Overflow => list = true,
                         Event::Gone => gone = true,
                     })
                     .map_err(|e| Error::os(format_args!("watching the store {}", store.home().display()), e))?;
@@ -143,7 +152,7 @@ impl State {
                     return Err(store.gone());
                 }
                 for (came, name) in events {
-                    changed |= if came { self.insert(store, &name) } else { self.remove(&name) };
+                    changed |= if came { self.insert(store, &name)? } else { self.remove(&name) };
                 }
             }
             Watching::Times(_) => {}
@@ -155,12 +164,13 @@ impl State {
                 return Err(store.gone());
             }
             let time = (stat.st_mtime, stat.st_mtime_nsec);
-            relist |= *known != Some(time);
+            list |= *known != Some(time);
             *known = (time < clock).then_some(time);
         }
-        if relist {
+        if list {
             changed |= self.relist(store)?;
         }
+        self.list_due = false;
         Ok(changed)
     }
 
@@ -182,22 +192,20 @@ impl State {
             self.remove(&name);
         }
         for name in there {
-            changed |= self.insert(store, &name);
+            changed |= self.insert(store, &name)?;
         }
         Ok(changed)
     }
 
-    fn insert(&mut self, store: &Store, name: &[u8]) -> bool {
-        let Some(pattern) = pattern_of(store, name) else { return false };
-        match self.targets.entry(name.to_vec()) {
-            MapEntry::Occupied(_) => false,
-            MapEntry::Vacant(entry) => {
-                let target = Arc::new(Target { name: name.to_vec(), pattern, outbox: Mutex::new(None) });
-                self.index.insert(&target.pattern, Arc::clone(&target));
-                entry.insert(target);
-                true
-            }
+    fn insert(&mut self, store: &Store, name: &[u8]) -> Result<bool> {
+        if self.targets.contains_key(name) {
+            return Ok(false);
         }
+        let Some(pattern) = pattern_of(store, name)? else { return Ok(false) };
+        let target = Arc::new(Target { name: name.to_vec(), pattern, outbox: Mutex::new(None) });
+        self.index.insert(&target.pattern, Arc::clone(&target));
+        self.targets.insert(name.to_vec(), target);
+        Ok(true)
     }
 
     fn remove(&mut self, name: &[u8]) -> bool {
@@ -207,18 +215,26 @@ impl State {
     }
 }
 
-/// The pattern of the channel in this directory; `None`: it is no channel.
-pub(crate) fn pattern_of(store: &Store, name: &[u8]) -> Option<Pattern> {
-    let ChannelName { spelled, .. } = layout::parse(name)?;
+/// The pattern of the channel in this directory; `None`: it is no channel. An error when its control page could not be
+/// opened for lack of descriptors or memory: guessing would be for good.
+pub(crate) fn pattern_of(store: &Store, name: &[u8]) -> Result<Option<Pattern>> {
+    let Some(ChannelName { spelled, .. }) = layout::parse(name) else { return Ok(None) };
     if layout::is_ambiguous(spelled) {
         let page = EntryPath::new(name, control::FILE);
-        if let Ok(file) = store.base().open_at(page.as_c_str(), libc::O_RDONLY, 0) {
-            if let Ok((terms, _)) = control::inspect(file.as_fd()) {
-                return Pattern::foreign(&terms.pattern);
+        match store.base().open_at(page.as_c_str(), libc::O_RDONLY, 0) {
+            Ok(file) => {
+                if let Ok((terms, _)) = control::inspect(file.as_fd()) {
+                    return Ok(Pattern::foreign(&terms.pattern));
+                }
             }
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+                return Err(Error::os(format_args!("looking at channel '{}'", String::from_utf8_lossy(name)), error));
+            }
+            // A formix channel has none.
+            Err(_) => {}
         }
     }
-    Pattern::foreign(spelled)
+    Ok(Pattern::foreign(spelled))
 }
 
 impl Target {

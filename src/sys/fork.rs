@@ -8,11 +8,11 @@
 //! Everything here that the handler reaches is async-signal-safe: atomics and `close`.
 
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use once_cell::sync::Lazy;
 
-use super::fd;
+use super::{clock, fd};
 
 /// Counts the forks between the first process that used the library and this one.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
@@ -49,11 +49,55 @@ static MARKER: Lazy<Marker> = Lazy::new(|| {
         }
     };
     word.store(1, Ordering::Release);
-    // SAFETY: the handler is a plain function that lives as long as the library; glibc drops the registration when the
+    // SAFETY: the handlers are plain functions that live as long as the library; glibc drops the registration when the
     // library is unloaded.
-    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    unsafe { libc::pthread_atfork(Some(before), Some(after), Some(in_child)) };
     Marker(word)
 });
+
+/// Forks under way.
+static FORKING: AtomicUsize = AtomicUsize::new(0);
+/// Threads between opening a descriptor and marking it as ours.
+static OPENING: AtomicUsize = AtomicUsize::new(0);
+/// For how long a fork yields to threads that open something, in nanoseconds. Each needs microseconds, and on a busy machine
+/// its turn of the processor; a fork in a signal handler that interrupted one of them would wait for itself.
+const PATIENCE: u64 = 1_000_000_000;
+
+/// Opens something that a forked child must not keep, and marks it as ours; no other thread forks in between. (A fork
+/// without its handlers may: its child then keeps what is opened at that moment.)
+pub(crate) fn not_amid_fork<T>(open: impl FnOnce() -> T) -> T {
+    struct Opening;
+    impl Drop for Opening {
+        fn drop(&mut self) {
+            OPENING.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    generation();
+    loop {
+        // SeqCst, here and in `before`: of a fork and an opening that begin together, one sees the other.
+        OPENING.fetch_add(1, Ordering::SeqCst);
+        let opening = Opening;
+        if FORKING.load(Ordering::SeqCst) == 0 {
+            let opened = open();
+            drop(opening);
+            return opened;
+        }
+        drop(opening);
+        std::thread::yield_now();
+    }
+}
+
+extern "C" fn before() {
+    FORKING.fetch_add(1, Ordering::SeqCst);
+    let end = clock::monotonic_ns() + PATIENCE;
+    while OPENING.load(Ordering::SeqCst) != 0 && clock::monotonic_ns() < end {
+        std::thread::yield_now();
+    }
+}
+
+extern "C" fn after() {
+    FORKING.fetch_sub(1, Ordering::SeqCst);
+}
 
 extern "C" fn in_child() {
     if let Some(marker) = Lazy::get(&MARKER) {
@@ -69,6 +113,8 @@ fn note(word: &AtomicU64) {
     // One thread of the child does it; a child begins with one thread, so none can run ahead of it unnoticed.
     if word.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_ok() {
         GENERATION.fetch_add(1, Ordering::AcqRel);
+        FORKING.store(0, Ordering::SeqCst);
+        OPENING.store(0, Ordering::SeqCst);
         fd::close_inherited();
     }
 }

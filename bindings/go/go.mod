@@ -1,0 +1,3 @@
+module libpubsub/go
+
+go 1.19

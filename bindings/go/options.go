@@ -1,0 +1,105 @@
+package pubsub
+
+// #include "shim.h"
+import "C"
+
+import (
+	"math"
+	"time"
+)
+
+// Transport is how messages travel to a channel.
+type Transport uint32
+
+const (
+	// TransportDefault is what the environment's PUBSUB_TRANSPORT says ("ring" or "files"), else the library's choice.
+	TransportDefault Transport = C.PS_TRANSPORT_DEFAULT
+	// TransportRing is shared memory.
+	TransportRing Transport = C.PS_TRANSPORT_RING
+	// TransportFiles is a file for each message and a FIFO, as formix-pubsub does it.
+	TransportFiles Transport = C.PS_TRANSPORT_FILES
+)
+
+// String is the transport's name.
+func (t Transport) String() string {
+	switch t {
+	case TransportDefault:
+		return "default"
+	case TransportRing:
+		return "ring"
+	case TransportFiles:
+		return "files"
+	}
+	return "unknown"
+}
+
+// Option changes how Open opens a channel.
+type Option interface {
+	toChannel(*channelOptions)
+}
+
+// PublisherOption changes how NewPublisher opens a publisher.
+type PublisherOption interface {
+	toPublisher(*publisherOptions)
+}
+
+type channelOptions struct {
+	home                            string
+	policy                          uint32
+	transport                       Transport
+	capacityBytes, capacityMessages uint64
+}
+
+type publisherOptions struct {
+	home        string
+	fullTimeout uint32
+}
+
+type channelOption func(*channelOptions)
+
+func (o channelOption) toChannel(options *channelOptions) { o(options) }
+
+type publisherOption func(*publisherOptions)
+
+func (o publisherOption) toPublisher(options *publisherOptions) { o(options) }
+
+// HomeOption is an option of channels and of publishers: see WithHome.
+type HomeOption string
+
+func (o HomeOption) toChannel(options *channelOptions) { options.home = string(o) }
+
+func (o HomeOption) toPublisher(options *publisherOptions) { options.home = string(o) }
+
+// WithHome uses the store in this directory instead of the default one.
+func WithHome(directory string) HomeOption { return HomeOption(directory) }
+
+// WithTransport chooses how messages travel to the channel.
+func WithTransport(transport Transport) Option {
+	return channelOption(func(o *channelOptions) { o.transport = transport })
+}
+
+// WithCapacity bounds the unread messages and their bytes; 0 is the default, 16384 messages and 64 MiB. A message larger
+// than the bound of bytes is taken only into an empty queue. Some messages (64 KiB of them, or a single larger one) leave
+// the queue before Receive returns them.
+func WithCapacity(messages, bytes uint64) Option {
+	return channelOption(func(o *channelOptions) { o.capacityMessages, o.capacityBytes = messages, bytes })
+}
+
+// WithDropOldest makes a full channel drop its oldest messages to make room, rather than refuse new ones:
+// Message.DroppedBefore tells how many.
+func WithDropOldest() Option {
+	return channelOption(func(o *channelOptions) { o.policy = C.PS_FULL_DROP_OLDEST })
+}
+
+// WithFullTimeout makes a publish wait this long for room in channels that are full and reject; rounded up to
+// milliseconds. Meanwhile it holds an OS thread. Without it, and for 0 or less, a publish never waits.
+func WithFullTimeout(timeout time.Duration) PublisherOption {
+	ms := (timeout + time.Millisecond - 1) / time.Millisecond
+	switch {
+	case timeout <= 0:
+		ms = 0
+	case timeout > math.MaxUint32*time.Millisecond:
+		ms = math.MaxUint32
+	}
+	return publisherOption(func(o *publisherOptions) { o.fullTimeout = uint32(ms) })
+}

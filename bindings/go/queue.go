@@ -1,0 +1,136 @@
+package pubsub
+
+// #include "shim.h"
+import "C"
+
+import (
+	"sync"
+	"unsafe"
+)
+
+const (
+	// Words of the buffer that messages are fetched into: 64 KiB, some 400 messages of 64 bytes. Larger messages get
+	// one of their own.
+	fetchWords = 64 << 10 / 8
+	// Small contents are cut from pieces of this many bytes: an allocation for many. One kept message keeps its piece,
+	// so pieces are small.
+	pieceBytes = 4 << 10
+	pieceShare = pieceBytes / 4
+	recordHead = int(unsafe.Sizeof(C.ps_packed_record{}))
+)
+
+// Idle channels hold no buffer.
+var buffers = sync.Pool{New: func() any { return new([fetchWords]uint64) }}
+
+// queue holds the messages that are here already. Its owner locks.
+type queue struct {
+	// Put back by streams; before all others.
+	returned []Message
+	// Packed records, `left` of them, in bytes[at:used]; nil when there are none.
+	pooled *[fetchWords]uint64 // where they are, unless they are in a buffer of their own
+	bytes  []byte
+	at     int
+	left   int
+	// Most messages of a channel share these.
+	topic, headers string
+	// What is left of the current piece.
+	piece []byte
+}
+
+func (q *queue) ready() bool { return q.left > 0 || len(q.returned) > 0 }
+
+func (q *queue) len() int { return q.left + len(q.returned) }
+
+// fetch takes from the library what is there; false when there is nothing.
+func (q *queue) fetch(handle C.psgo_channel) (bool, error) {
+	pooled := buffers.Get().(*[fetchWords]uint64)
+	words := pooled[:]
+	for {
+		result := C.psgo_fetch(handle, (*C.uint64_t)(&words[0]), C.size_t(len(words)*8))
+		if result.value > 0 {
+			q.pooled, q.left, q.at = pooled, int(result.value), 0
+			q.bytes = unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)[:int(result.more)]
+			return true, nil
+		}
+		if pooled != nil {
+			buffers.Put(pooled)
+			pooled = nil
+		}
+		needed := int(result.more)
+		if err := failure(result); err == nil || result.value != C.PS_ERR_TOO_LARGE || needed <= len(words)*8 {
+			return false, err
+		}
+		words = make([]uint64, (needed+7)/8)
+	}
+}
+
+func (q *queue) record() *C.ps_packed_record {
+	return (*C.ps_packed_record)(unsafe.Pointer(&q.bytes[q.at]))
+}
+
+// known is whether the first message, when the queue is ready, is of a kind that is for users. Later versions of the
+// library bring others, which are to be ignored.
+func (q *queue) known() bool {
+	return len(q.returned) > 0 || q.record().kind == C.PS_MESSAGE_DATA
+}
+
+// next takes the first message, when the queue is ready.
+func (q *queue) next() Message {
+	if len(q.returned) > 0 {
+		message := q.returned[0]
+		q.returned[0] = Message{}
+		if q.returned = q.returned[1:]; len(q.returned) == 0 {
+			q.returned = nil
+		}
+		return message
+	}
+	record := q.record()
+	text := q.bytes[q.at+recordHead:]
+	topic := text[:int(record.topic_len)]
+	headers := text[len(topic):][:int(record.headers_json_len)]
+	data := text[(len(topic)+len(headers)+7)&^7:][:int(record.data_len)]
+	// A comparison of converted bytes allocates nothing.
+	if string(topic) != q.topic {
+		q.topic = string(topic)
+	}
+	if string(headers) != q.headers {
+		q.headers = string(headers)
+	}
+	message := Message{
+		ID:            uint64(record.id),
+		TimestampUS:   int64(record.timestamp_us),
+		Topic:         q.topic,
+		HeadersJSON:   q.headers,
+		DroppedBefore: uint64(record.dropped_before),
+	}
+	if q.pooled == nil {
+		// Alone in a buffer that nobody else will use.
+		message.Data = data[:len(data):len(data)]
+	} else {
+		message.Data = q.copied(data)
+	}
+	q.at += int(record.size)
+	if q.left--; q.left == 0 {
+		if q.pooled != nil {
+			buffers.Put(q.pooled)
+		}
+		q.pooled, q.bytes = nil, nil
+	}
+	return message
+}
+
+func (q *queue) copied(data []byte) []byte {
+	if len(data) == 0 {
+		return []byte{} // not nil
+	}
+	if len(data) > pieceShare {
+		return append(make([]byte, 0, len(data)), data...)
+	}
+	if len(q.piece) < len(data) {
+		q.piece = make([]byte, pieceBytes)
+	}
+	mine := q.piece[:len(data):len(data)]
+	q.piece = q.piece[len(data):]
+	copy(mine, data)
+	return mine
+}

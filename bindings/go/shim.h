@@ -1,0 +1,57 @@
+/* The C side of the Go package: one function for each crossing. */
+#ifndef PUBSUB_GO_SHIM_H
+#define PUBSUB_GO_SHIM_H
+
+#include <pubsub.h>
+
+/* An answer whole: a goroutine may change threads between two C calls, and the library keeps errors by thread. By value,
+ * so that no call needs Go memory for it. */
+typedef struct psgo_result {
+    int64_t value; /* as the library answered */
+    uint64_t more; /* bytes used or needed (fetch), channels that refused (publish), a handle (open) */
+    char *text;    /* for a negative value: the library's sentence, to be freed; NULL when memory is short */
+} psgo_result;
+
+/* Handles as numbers: cgo allocates, at each call, for a pointer to a type that the header does not define. */
+typedef uintptr_t psgo_channel;
+typedef uintptr_t psgo_publisher;
+
+/* Where Go's memory is handed over, pointers are typed: for a `void *`, cgo looks through all of the object that it points
+ * into, refuses contents that lie beside Go pointers, and allocates. */
+
+typedef struct psgo_header {
+    const char *key;
+    size_t key_len;
+    ps_header_value value;
+} psgo_header;
+
+psgo_result psgo_store_create(const char *home, uint32_t mode, const char *group);
+psgo_result psgo_cleanup(const char *home);
+psgo_result psgo_list(const char *home, ps_channel_stats ***list);
+
+/* `more`: the handle. */
+psgo_result psgo_channel_open(const char *pattern, const char *home, uint32_t policy, uint32_t transport,
+                              uint64_t capacity_bytes, uint64_t capacity_messages);
+const char *psgo_channel_path(psgo_channel channel);
+psgo_result psgo_channel_close(psgo_channel channel);
+/* A duplicate of the channel's descriptor, closed on exec; the caller's. */
+psgo_result psgo_channel_wait_fd(psgo_channel channel);
+psgo_result psgo_channel_stats(psgo_channel channel, ps_channel_stats *stats);
+/* Never waits. `more`: the bytes used, or for PS_ERR_TOO_LARGE those needed, 0 if that is unknown. */
+psgo_result psgo_fetch(psgo_channel channel, uint64_t *buffer, size_t size);
+
+/* `value`: how many headers. */
+psgo_result psgo_headers_parse(const char *json, size_t len, ps_headers **headers);
+void psgo_headers_fill(const ps_headers *headers, psgo_header *items, size_t count);
+
+psgo_result psgo_publish(const char *topic, const uint8_t *data, size_t len, const char *json, size_t json_len);
+/* `more`: the handle. */
+psgo_result psgo_publisher_open(const char *topic, const char *home, uint32_t full_timeout_ms);
+/* `waits`: the publisher has a full_timeout. */
+psgo_result psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data, size_t len, const char *json,
+                                   size_t json_len, bool waits);
+psgo_result psgo_publisher_packed(psgo_publisher publisher, const uint8_t *data, const uint32_t *lengths, size_t count,
+                                  const char *json, size_t json_len, bool waits);
+void psgo_publisher_close(psgo_publisher publisher);
+
+#endif

@@ -1,0 +1,149 @@
+//! What the processes of a run do: this program, started again with `CRASH_WORKER` in the environment.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::actor::{PATTERNS, Receiver, Sender, Terms};
+use crate::payload;
+
+struct Role(HashMap<String, String>);
+
+impl Role {
+    fn number(&self, name: &str) -> u64 {
+        self.0.get(name).map_or(0, |value| value.parse().unwrap())
+    }
+
+    fn run(&self) -> &Path {
+        Path::new(&self.0["run"])
+    }
+
+    fn there(&self, file: &str) -> bool {
+        self.run().join(file).exists()
+    }
+
+    fn await_file(&self, file: &str) {
+        while !self.there(file) {
+            std::thread::sleep(Duration::from_micros(500));
+        }
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            pattern: self.number("pattern") as usize,
+            drop_oldest: self.number("drop") != 0,
+            capacity: self.number("capacity"),
+        }
+    }
+}
+
+#[test]
+fn worker() {
+    let Ok(text) = std::env::var("CRASH_WORKER") else { return };
+    let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
+    let role = Role(pairs.map(|(name, value)| (name.to_string(), value.to_string())).collect());
+    match role.0["role"].as_str() {
+        "publish" => publish(&role),
+        "receive" => receive(&role),
+        "churn" => churn(&role),
+        "clean" => clean(&role),
+        other => panic!("no role {other}"),
+    }
+}
+
+/// Publishes `count` messages, or until the run stops.
+fn publish(role: &Role) {
+    let number = role.number("number");
+    let mut random = StdRng::seed_from_u64(number);
+    let topics: Vec<usize> = role.0["topics"].split(',').map(|topic| topic.parse().unwrap()).collect();
+    let (count, pace) = (role.number("count"), role.number("pace_us"));
+    let mut sender = Sender::new(role.run(), number, Duration::from_millis(role.number("full_ms")));
+    for i in 0.. {
+        // A look at a file now and then, not with each message.
+        if if count > 0 { i == count } else { i % 16 == 0 && role.there("stop") } {
+            break;
+        }
+        let len = if role.number("small") != 0 { (i % 64) as usize } else { payload::size(random.random()) };
+        let taken = sender.send(topics[random.random_range(0..topics.len())], len);
+        if pace > 0 {
+            std::thread::sleep(Duration::from_micros(pace));
+        } else if !taken {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Receives until the run ends.
+fn receive(role: &Role) {
+    let number = role.number("number");
+    let mut receiver = Receiver::open(role.run(), number, number << 32, role.terms());
+    if role.number("hold") != 0 {
+        role.await_file("go");
+    }
+    let poll = (role.number("poll") != 0).then(|| receiver.channel.fd().unwrap());
+    while !role.there("end") {
+        match poll {
+            None => {
+                receiver.take(Some(Duration::from_millis(50)));
+            }
+            Some(fd) => {
+                let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+                // SAFETY: one valid pollfd.
+                unsafe { libc::poll(&mut entry, 1, 50) };
+                if entry.revents == 0 {
+                    continue;
+                }
+            }
+        }
+        // Not for ever, whatever publishers do: the end must be seen.
+        for _ in 0..2_000 {
+            if !receiver.take(None) {
+                break;
+            }
+        }
+    }
+    if role.number("leave") == 0 {
+        assert!(receiver.drain(1_000_000), "publishers have ended, and messages do not");
+    }
+    receiver.close();
+}
+
+/// Opens, receives a while and closes, `count` times or until the run stops.
+fn churn(role: &Role) {
+    let number = role.number("number");
+    let mut random = StdRng::seed_from_u64(number);
+    let count = role.number("count");
+    for i in 0.. {
+        if if count > 0 { i == count } else { role.there("stop") } {
+            break;
+        }
+        let terms = Terms {
+            pattern: random.random_range(0..PATTERNS.len()),
+            drop_oldest: random.random(),
+            capacity: [1, 2, 64, 0][random.random_range(0..4)],
+        };
+        let mut receiver = Receiver::open(role.run(), number, number << 32 | i, terms);
+        let end = Instant::now() + Duration::from_millis(random.random_range(0..20));
+        while Instant::now() < end {
+            receiver.take(Some(Duration::from_millis(1)));
+        }
+        if random.random() {
+            receiver.drain(200);
+        }
+        receiver.close();
+    }
+}
+
+/// Cleans until the run stops, or once.
+fn clean(role: &Role) {
+    loop {
+        pubsub::cleanup(Some(&role.run().join("store"))).unwrap();
+        if role.number("once") != 0 || role.there("stop") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,10 @@
+//! What happens when things go wrong: the documented error or the documented behaviour, and nothing lost.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod full;
+mod hostile;
+mod limits;
+mod signals;
+mod vanished;

@@ -1,0 +1,374 @@
+//! Publish and fetch: what arrives where, whole and in which order.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pubsub::*;
+
+use crate::common::*;
+
+/// When it returns, the message is in the store and survives the publisher's death.
+#[test]
+fn a_published_message_survives_the_publishers_death() {
+    let home = Home::new();
+    let mut channel = home.open("a.=");
+    let publisher = Child::fork(|| {
+        assert_eq!(home.publisher("a.b").publish(b"last words", None).unwrap(), 1);
+        // SAFETY: ends this process.
+        unsafe { libc::raise(libc::SIGKILL) };
+    });
+    assert!(libc::WIFSIGNALED(publisher.wait()));
+    assert_eq!(next(&mut channel).data(), b"last words");
+    assert!(channel.fetch().unwrap().is_none());
+}
+
+/// A channel whose open call returned before the publish began receives it (threads of one process). The publishers
+/// publish all the time, so that they have looked for channels just before.
+#[test]
+fn a_channel_opened_before_a_publish_receives_it_from_threads() {
+    const ROUNDS: u64 = 5_000;
+    const PUBLISHERS: usize = 2;
+    let home = Home::new();
+    let (opened, closed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (heard, over) = ([const { AtomicU64::new(0) }; PUBLISHERS], AtomicBool::new(false));
+    thread::scope(|scope| {
+        let _over = AtEnd(&over);
+        for heard in &heard {
+            let (home, opened, closed, over) = (&home, &opened, &closed, &over);
+            scope.spawn(move || {
+                let publisher = home.publisher("a.b");
+                let mut round = 0;
+                while round < ROUNDS && !over.load(SeqCst) {
+                    if closed.load(SeqCst) < round {
+                        thread::yield_now();
+                        continue;
+                    }
+                    let now = opened.load(SeqCst);
+                    let taken = publisher.publish(b"", None).unwrap();
+                    if now > round {
+                        if taken != 1 {
+                            over.store(true, SeqCst);
+                            panic!("round {now}: opened before the publish, and not reached");
+                        }
+                        round = now;
+                        heard.store(round, SeqCst);
+                    }
+                }
+            });
+        }
+        for round in 1..=ROUNDS {
+            let mut channel = home.open("a.=");
+            opened.store(round, SeqCst);
+            for heard in &heard {
+                while heard.load(SeqCst) < round && !over.load(SeqCst) {
+                    thread::yield_now();
+                }
+            }
+            // One that saw the channel before its open call returned has published before it was told to.
+            assert!(drain(&mut channel).len() >= PUBLISHERS);
+            drop(channel);
+            closed.store(round, SeqCst);
+        }
+    });
+}
+
+/// The same between processes, the channel opened by turns in each.
+#[test]
+fn a_channel_opened_before_a_publish_receives_it_from_processes() {
+    const ROUNDS: usize = 3_000;
+    let home = Home::new();
+    let (mut here, mut there) = handover();
+    let rounds = |baton: &mut Baton, first: bool| {
+        let publisher = home.publisher("a.b");
+        for round in 0..ROUNDS {
+            if (round % 2 == 0) == first {
+                let mut channel = home.open("a.+");
+                baton.give();
+                baton.take();
+                assert!(channel.fetch().unwrap().is_some(), "round {round}");
+                drop(channel);
+                baton.give();
+            } else {
+                baton.take();
+                assert_eq!(publisher.publish(b"", None).unwrap(), 1, "round {round}");
+                baton.give();
+                baton.take();
+            }
+        }
+    };
+    let child = Child::fork(|| rounds(&mut there, false));
+    rounds(&mut here, true);
+    child.succeeds();
+}
+
+/// Checks that every publisher's numbers arrive complete and in order while they flood a receiver whose FIFO overflows
+/// all the time.
+fn order_across_overflow(parent: &Path, publishers: u64, each: u64, small_fifo: bool) {
+    let home = Home::on(parent);
+    let mut channel = home.open_with_room("a.=", 100_000);
+    if small_fifo {
+        let fifo = std::fs::OpenOptions::new().read(true).write(true).open(channel.path().join("queue")).unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&fifo);
+        // SAFETY: no pointers. One page: 512 ids.
+        assert_eq!(unsafe { libc::fcntl(fd, libc::F_SETPIPE_SZ, 4096) }, 4096);
+    }
+    let publish = |me: u64| {
+        let publisher = home.publisher(&format!("a.{me}"));
+        for i in 0..each {
+            let size = if i % 100 == 0 { 9000 } else { 8 };
+            let mut data = i.to_le_bytes().to_vec();
+            data.resize(size, 7);
+            assert_eq!(publisher.publish(&data, None).unwrap(), 1);
+        }
+    };
+    let process = Child::fork(|| publish(0));
+    thread::scope(|scope| {
+        for me in 1..publishers {
+            scope.spawn(move || publish(me));
+        }
+        if !small_fifo {
+            eventually("more queued than a FIFO holds", || message_files(channel.path()).len() > 9_000);
+        }
+        let mut expected = vec![0; publishers as usize];
+        for _ in 0..publishers * each {
+            let message = next(&mut channel);
+            let publisher: usize = message.topic()[2..].parse().unwrap();
+            assert_eq!(number(&message), expected[publisher], "of publisher {publisher}");
+            expected[publisher] += 1;
+        }
+    });
+    process.succeeds();
+    assert!(channel.fetch().unwrap().is_none());
+    assert!(message_files(channel.path()).is_empty());
+}
+
+/// One publisher's messages to one channel arrive in order, also when they do not fit into the FIFO.
+#[test]
+fn one_publishers_messages_arrive_in_order() {
+    order_across_overflow(Path::new("/dev/shm"), 3, 12_000, false);
+}
+
+/// The same when the FIFO overflows again and again.
+#[test]
+fn one_publishers_messages_arrive_in_order_whenever_the_fifo_overflows() {
+    order_across_overflow(Path::new("/dev/shm"), 3, 8_000, true);
+}
+
+/// The same on a file system that lists its entries in no order.
+#[test]
+fn one_publishers_messages_arrive_in_order_on_a_disk() {
+    order_across_overflow(&std::env::temp_dir(), 3, 6_000, true);
+}
+
+/// A message arrives whole: topic, headers and content of every size.
+#[test]
+fn a_message_arrives_whole() {
+    let home = Home::new();
+    let mut channel = home.open("a.=");
+    let publisher = home.publisher("a.b");
+    let mut headers = Headers::new();
+    headers.set("n", HeaderValue::Int(-7)).set("s", HeaderValue::String("é\"".repeat(4000)));
+    let sizes = (0..40).chain(8080..8200).chain([65_536, 1 << 20, (8 << 20) + 1]);
+    for size in sizes {
+        let data: Vec<u8> = (0..size).map(|i: usize| (i * 31 + i / 256) as u8).collect();
+        let headers = (size % 3 == 0).then_some(&headers);
+        assert_eq!(publisher.publish(&data, headers).unwrap(), 1);
+        let message = channel.fetch().unwrap().unwrap();
+        assert_eq!(message.topic(), "a.b");
+        assert!(message.data() == data, "{size} bytes");
+        assert_eq!(message.headers(), headers.cloned().unwrap_or_default());
+    }
+}
+
+/// No publisher waits for a slow or stopped subscriber.
+#[test]
+fn no_publisher_waits_for_a_stopped_subscriber() {
+    let home = Home::new();
+    let (mut here, mut there) = handover();
+    let subscriber = Child::fork(|| {
+        let mut channel = home.open_with_room("a.b", 10);
+        there.give();
+        while number(&next(&mut channel)) < 10 {}
+    });
+    here.take();
+    subscriber.stop();
+    let publisher = home.publisher("a.b");
+    for i in 0..10u64 {
+        assert_eq!(publisher.publish(&i.to_le_bytes(), None).unwrap(), 1);
+    }
+    assert_eq!(publisher.publish(b"too much", None).unwrap_err().kind(), ErrorKind::QueueFull);
+    subscriber.signal(libc::SIGCONT);
+    eventually("room again", || publisher.publish(&10u64.to_le_bytes(), None).is_ok());
+    subscriber.succeeds();
+}
+
+/// No publisher waits for another, wherever that was stopped.
+#[test]
+fn no_publisher_waits_for_a_stopped_publisher() {
+    let home = Home::new();
+    let mut channel = home.open("a.=");
+    let other = Child::fork(|| {
+        let publisher = home.publisher("a.other");
+        loop {
+            let _ = publisher.publish(b"12345678", None);
+        }
+    });
+    let publisher = home.publisher("a.mine");
+    let mut sent = 0u64;
+    for _ in 0..100 {
+        eventually("the other at work", || drain_mine(&mut channel, 0) > 0);
+        other.stop();
+        let more = (0..20).inspect(|_| assert_eq!(publisher.publish(&[0; 8], None).unwrap(), 1)).count();
+        sent += more as u64;
+        let mut mine = 0;
+        eventually("mine", || {
+            mine += drain_of(&mut channel, "a.mine");
+            mine == more
+        });
+        other.signal(libc::SIGCONT);
+    }
+    assert_eq!(sent, 2_000);
+    other.kill();
+}
+
+fn drain_mine(channel: &mut Channel, at_least: usize) -> usize {
+    let n = drain(channel).len();
+    assert!(n >= at_least);
+    n
+}
+
+fn drain_of(channel: &mut Channel, topic: &str) -> usize {
+    drain(channel).iter().filter(|message| message.topic() == topic).count()
+}
+
+/// Each channel has its own queue; unread messages persist until fetched.
+#[test]
+fn each_channel_has_its_own_queue_and_unread_messages_persist() {
+    let home = Home::new();
+    let mut channels = [home.open("a.b"), home.open("a.b"), home.open("a.="), home.open("b")];
+    Child::fork(|| {
+        let publisher = home.publisher("a.b");
+        for i in 0..100u64 {
+            assert_eq!(publisher.publish(&i.to_le_bytes(), None).unwrap(), 3);
+        }
+    })
+    .succeeds();
+    for channel in &mut channels[..3] {
+        assert_eq!(numbers(channel), (0..100).collect::<Vec<_>>());
+    }
+    assert!(channels[3].fetch().unwrap().is_none());
+}
+
+/// Fetch removes; closing removes the channel and what is unread.
+#[test]
+fn fetch_removes_and_closing_removes_the_rest() {
+    let home = Home::new();
+    let mut channel = home.open("a");
+    let path = channel.path().to_path_buf();
+    let publisher = home.publisher("a");
+    for _ in 0..3 {
+        publisher.publish(b"x", None).unwrap();
+    }
+    assert_eq!(message_files(&path).len(), 3);
+    channel.fetch().unwrap().unwrap();
+    assert_eq!(message_files(&path).len(), 2);
+    channel.close().unwrap();
+    assert!(!path.exists() && home.residue().is_empty(), "{:?}", home.residue());
+    assert_eq!(publisher.publish(b"x", None).unwrap(), 0);
+    drop(home.open("a"));
+    assert!(home.channels().is_empty() && home.residue().is_empty());
+}
+
+/// id: 64 bits, unique in a store, rising along each publisher's messages: microseconds since the epoch shifted left by
+/// 12, plus a number. timestamp_us is the wall clock at publish.
+#[test]
+fn ids_are_unique_and_rise_and_tell_the_time() {
+    let home = Home::new();
+    let mut channel = home.open_with_room("a.=", 1 << 20);
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
+    let before = now();
+    let publish = |topic: &str| {
+        let publisher = home.publisher(topic);
+        for _ in 0..3_000 {
+            assert_eq!(publisher.publish(b"", None).unwrap(), 1);
+        }
+    };
+    let processes = [Child::fork(|| publish("a.0")), Child::fork(|| publish("a.1"))];
+    thread::scope(|scope| {
+        for topic in ["a.2", "a.3"] {
+            scope.spawn(move || publish(topic));
+        }
+    });
+    for process in processes {
+        process.succeeds();
+    }
+    let after = now();
+    let mut seen = HashSet::new();
+    let mut last = [0; 4];
+    for message in drain(&mut channel) {
+        let publisher: usize = message.topic()[2..].parse().unwrap();
+        assert!(seen.insert(message.id()), "id {} twice", message.id());
+        assert!(message.id() > last[publisher]);
+        last[publisher] = message.id();
+        assert!((before..=after).contains(&message.timestamp_us()));
+        // Ahead of the clock only by what is handed out faster than 4,096 in a microsecond.
+        let us = (message.id() >> 12) as i64;
+        assert!(us >= message.timestamp_us() && us <= after + 10, "{us} {}", message.timestamp_us());
+    }
+    assert_eq!(seen.len(), 12_000);
+}
+
+/// Publishing costs what matches, not what exists; here: exactly what matches is reached among thousands of channels, while
+/// others open and close.
+#[test]
+fn exactly_the_matching_channels_are_reached_among_many() {
+    let home = Home::new();
+    let open = |i: usize| match i % 4 {
+        0 => home.open(&format!("t.{i}.x")),
+        1 => home.open(&format!("t.=.{i}")),
+        2 => home.open(&format!("u{i}.+")),
+        _ => home.open(&format!("+.v{i}")),
+    };
+    let mut channels: Vec<Channel> = (0..2_000).map(open).collect();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stop = AtEnd(&stop);
+        scope.spawn(|| {
+            while !stop.load(SeqCst) {
+                drop(home.open("others.come.and.go"));
+            }
+        });
+        for i in (0..2_000).step_by(37) {
+            let topic = match i % 4 {
+                0 => format!("t.{i}.x"),
+                1 => format!("t.word.{i}"),
+                2 => format!("u{i}.p.q"),
+                _ => format!("p.q.v{i}"),
+            };
+            assert_eq!(home.publisher(&topic).publish(topic.as_bytes(), None).unwrap(), 1, "{topic}");
+            assert_eq!(next(&mut channels[i]).data(), topic.as_bytes());
+        }
+    });
+    for channel in &mut channels {
+        assert!(channel.fetch().unwrap().is_none());
+    }
+}
+
+/// More channels come and go than the kernel remembers between two looks of a publisher, and it still knows which there are.
+#[test]
+fn a_publisher_that_slept_through_thousands_of_opens_knows_the_channels() {
+    let home = Home::new();
+    let gone = home.open("a.b");
+    let publisher = home.publisher("a.b");
+    assert_eq!(publisher.publish(b"", None).unwrap(), 1);
+    drop(gone);
+    // The kernel queues 16,384 events by default; an open and a close are two.
+    for _ in 0..8_300 {
+        drop(home.open("x"));
+    }
+    let _channel = home.open("a.=");
+    assert_eq!(publisher.publish(b"", None).unwrap(), 1);
+}
