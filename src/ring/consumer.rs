@@ -49,6 +49,12 @@ impl Consumer {
         self.head
     }
 
+    /// At this position, as if it had taken all before.
+    #[cfg(test)]
+    pub(crate) fn start_at(&mut self, position: u64) {
+        self.head = position;
+    }
+
     /// Messages dropped just before the one that was taken last.
     pub(crate) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)

@@ -64,6 +64,8 @@ mod send;
 #[cfg(not(loom))]
 mod shared;
 pub(crate) mod sync;
+#[cfg(all(test, not(loom)))]
+mod tests;
 pub(crate) mod words;
 
 pub(crate) use consumer::{Consumer, Taken};

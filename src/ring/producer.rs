@@ -38,6 +38,11 @@ enum Space {
     NoMemory(io::Error),
 }
 
+/// The later of two positions. Not the greater: a wrong head just below 2^64 would be found again and again.
+fn later(one: u64, other: u64) -> u64 {
+    if other.wrapping_sub(one) < 1 << 63 { other } else { one }
+}
+
 /// One publisher of a ring: used by one thread at a time.
 #[derive(Debug)]
 pub(crate) struct Producer<L> {
@@ -246,8 +251,8 @@ impl<L: Locks> Producer<L> {
         for _ in 0..layout.slots.saturating_mul(4).max(1 << 20) {
             if position.wrapping_sub(self.head) >= layout.bound {
                 self.head = ring.word(HEAD).load(Acquire);
-                position = position.max(self.head);
-                if position - self.head >= layout.bound {
+                position = later(position, self.head);
+                if position.wrapping_sub(self.head) >= layout.bound {
                     self.position = position;
                     return Outcome::Full;
                 }
@@ -276,7 +281,7 @@ impl<L: Locks> Producer<L> {
             position = position.wrapping_add(1);
             if !skipped {
                 skipped = true;
-                position = position.max(ring.word(TAIL_HINT).load(Acquire)).max(self.head);
+                position = later(later(position, ring.word(TAIL_HINT).load(Acquire)), self.head);
             }
         }
         Outcome::Corrupt
