@@ -2,16 +2,17 @@
 
 use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
+use super::sync;
 use super::words::{ChunkState, ChunkWord, Ref};
 use super::{BELL, HAZARD, HEAD, Locks, Memory, Ring};
-use crate::sys::chaos;
+use crate::sys::chaos::{self, planted};
 
 /// Drop-oldest: how many positions the consumer takes at a time, at most.
 const BATCH: usize = 32;
 /// Pages are given back after so many bytes were consumed.
-const GIVE_BACK_AFTER: u64 = 256 << 10;
+const GIVE_BACK_AFTER: u64 = if cfg!(loom) { 1 } else { 256 << 10 };
 /// Bytes of drained chunks that are kept.
-const KEEP: u64 = 384 << 10;
+const KEEP: u64 = if cfg!(loom) { 0 } else { 384 << 10 };
 
 /// What was taken from the queue.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +41,12 @@ pub(crate) struct Consumer {
 impl Consumer {
     pub(crate) fn new() -> Consumer {
         Consumer { head: 0, slots_reserved: 0, batch: [0; BATCH], batch_at: 0, batch_len: 0, lost: 0, consumed: 0 }
+    }
+
+    /// The position behind the last one that it took.
+    #[cfg(any(test, loom))]
+    pub(crate) fn head(&self) -> u64 {
+        self.head
     }
 
     /// Messages dropped just before the one that was taken last.
@@ -94,7 +101,7 @@ impl Consumer {
         self.head = head.wrapping_add(1);
         // Release: the bytes were read before a publisher that sees this head writes over them. With every message: a
         // publisher refused because of an older head would have been refused wrongly.
-        ring.word(HEAD).store(self.head, Release);
+        ring.word(HEAD).store(self.head, if planted("head relaxed") { Relaxed } else { Release });
         chaos::point("ring.head");
         Some(taken)
     }
@@ -189,7 +196,8 @@ impl Consumer {
         // one that it saw, however late it does. Only the consumer makes odd numbers, so nothing is lost between the two.
         let epoch = bell.load(Relaxed);
         // SeqCst, then the slot SeqCst: see the module's text.
-        bell.swap(epoch.wrapping_add(1) | 1, SeqCst);
+        bell.swap(if planted("one number for every sleep") { 1 } else { epoch.wrapping_add(1) | 1 }, SeqCst);
+        sync::sequential();
         chaos::point("ring.armed");
         !self.has_message(ring)
     }
@@ -217,7 +225,9 @@ impl Consumer {
                 continue;
             }
             // AcqRel by the CAS: from now on nobody takes it.
-            if ring.chunk_word(chunk).compare_exchange(word.0, word.punching().0, AcqRel, Acquire).is_err() {
+            let marked = planted("punch without a mark")
+                || ring.chunk_word(chunk).compare_exchange(word.0, word.punching().0, AcqRel, Acquire).is_ok();
+            if !marked {
                 continue;
             }
             chaos::point("ring.punch");

@@ -52,23 +52,38 @@
 
 pub(crate) mod consumer;
 pub(crate) mod memory;
+#[cfg(not(loom))]
 mod peek;
 pub(crate) mod producer;
+#[cfg(not(loom))]
 mod receive;
+#[cfg(not(loom))]
 mod record;
+#[cfg(not(loom))]
 mod send;
+#[cfg(not(loom))]
+mod shared;
+pub(crate) mod sync;
 pub(crate) mod words;
 
 pub(crate) use consumer::{Consumer, Taken};
-pub(crate) use memory::{FileLocks, Locks, Memory, SharedMemory};
+pub(crate) use memory::{Locks, Memory};
+#[cfg(not(loom))]
 pub(crate) use peek::unread;
 pub(crate) use producer::{Outcome, Producer};
+#[cfg(not(loom))]
 pub(crate) use receive::RingInbox;
+#[cfg(not(loom))]
 pub(crate) use record::Record;
+#[cfg(not(loom))]
 pub(crate) use send::{RingOutbox, file_name};
+#[cfg(not(loom))]
+pub(crate) use shared::{FileLocks, SharedMemory};
 
-use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::SeqCst};
+use std::sync::atomic::{Ordering::Acquire, Ordering::SeqCst};
 
+use crate::sys::chaos::{self, planted};
+use sync::AtomicU64;
 use words::{CHUNK_MAX, CHUNKS_MAX, ChunkState, ChunkWord, Ref};
 
 const PAGE: usize = 4096;
@@ -96,7 +111,7 @@ pub(crate) const CLOSED: u64 = 1;
 pub(crate) const HUNGRY: u64 = 2;
 
 /// Slots are reserved this many bytes at a time.
-const SLOTS_STEP: usize = 32 << 10;
+const SLOTS_STEP: usize = if cfg!(loom) { 16 } else { 32 << 10 };
 
 /// The sizes of a ring, all of them checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,7 +269,7 @@ impl<M: Memory> Ring<M> {
                 // It died before its reservation returned: nothing was written, some pages may be there.
                 ChunkWord::bare(true, self.word(HEAD).load(Acquire))
             };
-            crate::sys::chaos::point("ring.clean");
+            chaos::point("ring.clean");
             if self.swap_chunk(chunk, word, free) {
                 cleaned += 1;
             }
@@ -266,10 +281,11 @@ impl<M: Memory> Ring<M> {
     fn salvage(&self, chunk: u32, known: &mut u64) -> ChunkWord {
         let tail = self.true_tail(known);
         let mut position = self.word(HEAD).load(Acquire);
-        let (mut end, mut offset) = (position, self.layout.chunk_size);
+        // Full, not empty: the consumer may be reading what was in it.
+        let (mut end, mut offset) = (position, if planted("salvaged as empty") { 0 } else { self.layout.chunk_size });
         // Should hostile words say that there is more than can be: the chunk counts as full.
         let mut steps = self.layout.slots * 2;
-        while position < tail && steps > 0 {
+        while position < tail && steps > 0 && !planted("salvage without a scan") {
             steps -= 1;
             let sequence = self.sequence_word(position).load(Acquire);
             let word = self.ref_word(position).load(Acquire);
@@ -294,10 +310,14 @@ impl<M: Memory> Ring<M> {
         let mut stolen = 0;
         for chunk in 0..self.layout.chunks {
             let ChunkState::Owned(id) = self.load_chunk(chunk).state() else { continue };
-            if Some(id) == own || locks.is_locked(id) || !locks.try_lock(id) {
+            if Some(id) == own || locks.is_locked(id) || planted("no stealing") {
                 continue;
             }
-            crate::sys::chaos::point("ring.steal");
+            // Kept while it cleans: another thief, or a publisher that takes the id, would clean or own at the same time.
+            if !planted("thief without the lock") && !locks.try_lock(id) {
+                continue;
+            }
+            chaos::point("ring.steal");
             stolen += self.clean(id, known);
             locks.unlock(id);
         }

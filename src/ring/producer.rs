@@ -3,9 +3,10 @@
 use std::io;
 use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
+use super::sync;
 use super::words::{ChunkState, ChunkWord, IDS, Ref, STEP, unread, unwrap_end};
 use super::{BELL, CLOSED, HAZARD, HEAD, HUNGRY, Locks, Memory, Ring, SLOTS_RESERVED, SLOTS_STEP, STATE, TAIL_HINT};
-use crate::sys::chaos;
+use crate::sys::chaos::{self, planted};
 
 /// A publisher comes back to a chunk after this many others: writing into the chunk that the consumer is reading, or has just
 /// read, means waiting for its cache lines.
@@ -57,8 +58,12 @@ pub(crate) struct Producer<L> {
     /// The head and the need of the last search that found nothing, and how often it has been believed.
     full: Option<(u64, u32)>,
     believed: u32,
+    /// Whether that search met a chunk that somebody may let go of while head stays.
+    awaits_others: bool,
     /// Ids of message files whose messages it dropped.
     dropped_files: Vec<u64>,
+    /// For a planted fault.
+    state: u64,
 }
 
 impl<L: Locks> Producer<L> {
@@ -71,7 +76,9 @@ impl<L: Locks> Producer<L> {
         chaos::point("ring.attached");
         let mut slots_reserved = 0;
         // The former holder of this id may have died owning a chunk.
-        ring.clean(id, &mut slots_reserved);
+        if !planted("no cleaning when an id is taken") {
+            ring.clean(id, &mut slots_reserved);
+        }
         let head = ring.word(HEAD).load(Acquire);
         let position = ring.true_tail(&mut slots_reserved).max(head);
         Ok(Producer {
@@ -86,7 +93,9 @@ impl<L: Locks> Producer<L> {
             recent: std::collections::VecDeque::with_capacity(ROTATION + 1),
             full: None,
             believed: 0,
+            awaits_others: false,
             dropped_files: Vec::new(),
+            state: 0,
         })
     }
 
@@ -171,7 +180,9 @@ impl<L: Locks> Producer<L> {
 
     fn refused<M: Memory>(&mut self, ring: &Ring<M>, outcome: Outcome, wake: impl Fn()) -> Outcome {
         // A publisher that was killed between its commit and the bell left the consumer asleep behind a full queue.
-        self.ring_bell(ring, wake);
+        if !planted("full does not ring") {
+            self.ring_bell(ring, wake);
+        }
         outcome
     }
 
@@ -179,7 +190,8 @@ impl<L: Locks> Producer<L> {
         chaos::point("ring.committed");
         // SeqCst after the commit: a receiver that closes marks the state before it drains, so a message is either counted
         // by us and drained by it, or not counted.
-        let state = ring.word(STATE).load(SeqCst);
+        sync::sequential();
+        let state = if planted("state before the commit") { self.state } else { ring.word(STATE).load(SeqCst) };
         let hint = ring.word(TAIL_HINT);
         if hint.load(Relaxed) < self.position {
             // Lower than another's is harmless: it is only never past the true tail.
@@ -200,6 +212,7 @@ impl<L: Locks> Producer<L> {
 
     fn ring_bell<M: Memory>(&self, ring: &Ring<M>, wake: impl Fn()) {
         let bell = ring.word(BELL);
+        sync::sequential();
         // SeqCst: after the commit, see the module's text.
         let epoch = bell.load(SeqCst);
         if epoch & 1 == 0 {
@@ -207,14 +220,26 @@ impl<L: Locks> Producer<L> {
         }
         // The FIFO first: who dies in between leaves the bell odd, and the next publisher rings again.
         chaos::point("ring.bell");
+        if planted("bell before the token") {
+            bell.store(epoch.wrapping_add(1), SeqCst);
+            chaos::point("ring.rung");
+            return wake();
+        }
         wake();
         chaos::point("ring.rung");
+        if planted("bell stored") {
+            return bell.store(epoch.wrapping_add(1), SeqCst);
+        }
+        // Only the number that was seen: by now the consumer may have woken, and armed it for its next sleep.
         let _ = bell.compare_exchange(epoch, epoch.wrapping_add(1), SeqCst, Relaxed);
     }
 
     /// Puts a ref into the first empty slot.
     fn commit<M: Memory>(&mut self, ring: &Ring<M>, message: Ref) -> Outcome {
         let layout = &ring.layout;
+        if planted("state before the commit") {
+            self.state = ring.word(STATE).load(SeqCst);
+        }
         let mut position = self.position;
         let mut skipped = false;
         // Each turn moves on by a slot, or finds that another was quicker; hostile words could go on for ever.
@@ -266,9 +291,13 @@ impl<L: Locks> Producer<L> {
             let slots = ((SLOTS_STEP / 16) as u64).max(index + 1 - reserved).min(layout.slots - reserved);
             let offset = layout.slots_offset() + reserved as usize * 16;
             chaos::point("ring.slots");
+            let upto = reserved + slots;
+            if planted("slots before their pages") {
+                ring.word(SLOTS_RESERVED).fetch_max(upto, SeqCst);
+            }
             ring.memory.reserve(offset, slots as usize * 16)?;
             chaos::point("ring.slots-reserved");
-            let upto = reserved + slots;
+            // SeqCst: for a consumer that is about to sleep, see is_slot_reserved.
             ring.word(SLOTS_RESERVED).fetch_max(upto, SeqCst);
             reserved = upto;
         }
@@ -294,11 +323,12 @@ impl<L: Locks> Producer<L> {
             }
         }
         let head = ring.word(HEAD).load(Acquire);
-        if let Some((seen, least)) = self.full {
-            if seen == head && need >= least && !layout.drop_oldest && self.believed < RETRY_FULL {
-                self.believed += 1;
-                return Space::Full;
-            }
+        let again = !layout.drop_oldest
+            && self.believed < RETRY_FULL
+            && self.full.is_some_and(|(seen, least)| seen == head && need >= least);
+        self.believed = if again { self.believed + 1 } else { 0 };
+        if again && !self.awaits_others {
+            return Space::Full;
         }
         // Its own, drained: warm, and not the warmest.
         let rotating = self.recent.len() >= ROTATION;
@@ -318,13 +348,15 @@ impl<L: Locks> Producer<L> {
         let chunks =
             || (0..layout.chunks).map(|i| ((u64::from(first) + u64::from(i)) % u64::from(layout.chunks)) as u32);
         let mut owned = false;
+        self.awaits_others = false;
         for chunk in chunks() {
             if self.take(ring, chunk, need, false) {
                 return Space::Found;
             }
             owned |= matches!(ring.load_chunk(chunk).state(), ChunkState::Owned(_));
         }
-        if owned && ring.steal(&self.locks, Some(self.id), &mut self.slots_reserved) > 0 {
+        // Asking for the dead costs a system call for each owner.
+        if owned && !again && ring.steal(&self.locks, Some(self.id), &mut self.slots_reserved) > 0 {
             if let Some(chunk) = chunks().find(|&chunk| self.take(ring, chunk, need, false)) {
                 debug_assert_eq!(self.current, Some(chunk));
                 return Space::Found;
@@ -340,13 +372,15 @@ impl<L: Locks> Producer<L> {
         if owned {
             ring.word(STATE).fetch_or(HUNGRY, Relaxed);
         }
-        (self.full, self.believed) = (Some((head, need)), 0);
+        self.full = Some((head, need));
         Space::Full
     }
 
     /// Whether the consumer of a ring that drops reads from this chunk. SeqCst, after the head that shows the chunk drained.
     fn is_being_read<M: Memory>(&self, ring: &Ring<M>, chunk: u32) -> bool {
-        ring.layout.drop_oldest && ring.word(HAZARD).load(SeqCst) == u64::from(chunk) + 1
+        ring.layout.drop_oldest
+            && ring.word(HAZARD).load(SeqCst) == u64::from(chunk) + 1
+            && !planted("drop without hazard")
     }
 
     /// Goes on in the chunk that it let go of last: nothing but the room in it matters.
@@ -367,19 +401,22 @@ impl<L: Locks> Producer<L> {
     /// Takes a free chunk whose pages are reserved, if it is drained or, unless `whole`, has room left.
     fn take<M: Memory>(&mut self, ring: &Ring<M>, chunk: u32, need: u32, whole: bool) -> bool {
         let layout = &ring.layout;
+        let early = if planted("head before the word") { Some(ring.word(HEAD).load(Acquire)) } else { None };
         let word = ring.load_chunk(chunk);
         if word.state() != ChunkState::Free || !word.is_reserved() {
+            self.awaits_others |= word.state() != ChunkState::Free;
             return false;
         }
         chaos::point("ring.take");
         // After the word: see ChunkWord::unread.
-        let head = ring.word(HEAD).load(Acquire);
-        let ahead = word.unread(head, layout.slots);
+        let head = early.unwrap_or_else(|| ring.word(HEAD).load(Acquire));
+        let ahead = word.unread(head, layout.slots).filter(|&ahead| ahead > 1 || !planted("end off by one"));
         let fits = word.offset() + need <= layout.chunk_size;
         if ahead.is_some() && (whole || !fits) {
             return false;
         }
         if !ring.swap_chunk(chunk, word, ChunkWord::owned(self.id, true)) {
+            self.awaits_others = true;
             return false;
         }
         chaos::point("ring.taken");
@@ -399,14 +436,22 @@ impl<L: Locks> Producer<L> {
     fn take_fresh<M: Memory>(&mut self, ring: &Ring<M>, chunk: u32) -> io::Result<bool> {
         let word = ring.load_chunk(chunk);
         if word.state() != ChunkState::Free || word.is_reserved() {
+            // As `take` left it, or taken or given back meanwhile.
+            self.awaits_others |= word.state() != ChunkState::Free;
             return Ok(false);
         }
-        if !ring.swap_chunk(chunk, word, ChunkWord::owned(self.id, false)) {
+        if !ring.swap_chunk(chunk, word, ChunkWord::owned(self.id, planted("pages said to be there before they are"))) {
+            self.awaits_others = true;
             return Ok(false);
         }
         chaos::point("ring.fresh");
         let head = ring.word(HEAD).load(Acquire);
-        if let Err(error) = ring.memory.reserve(ring.layout.chunk_offset(chunk), ring.layout.chunk_size as usize) {
+        let reserved = if planted("no pages reserved") {
+            Ok(())
+        } else {
+            ring.memory.reserve(ring.layout.chunk_offset(chunk), ring.layout.chunk_size as usize)
+        };
+        if let Err(error) = reserved {
             ring.chunk_word(chunk).store(ChunkWord::bare(true, head).0, Release);
             return Err(error);
         }
