@@ -13,8 +13,11 @@ header    120   scripts/lint.sh header
 scripts   60    scripts/lint.sh scripts
 cargo     1500  cargo test --features cli --no-fail-fast
 crash     300   cargo test --features chaos --test crash
+build     900   scripts/build.sh
 install   900   tests/install.sh
 examples  600   tests/examples.sh
+python    600   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/python/test.sh
+go        600   env PUBSUB_LIB_DIR=$PWD/build/release bindings/go/test.sh
 checker   60    build/venv/bin/python tests/demo_checker.py
 demo      600   tests/demo.sh
 "

@@ -450,13 +450,19 @@ impl Drop for Channel {
 /// What to use when this is asked for.
 fn transport(asked: Transport) -> Result<Transport> {
     let ring = || {
-        if has_pair_swap() {
-            return Ok(Transport::Ring);
+        if !cfg!(feature = "ring") {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this version of libpubsub has no ring transport; use files, or leave the choice to it",
+            ));
         }
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            "this processor has no 16-byte compare-and-swap, which rings need; use files",
-        ))
+        if !has_pair_swap() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this processor has no 16-byte compare-and-swap, which rings need; use files",
+            ));
+        }
+        Ok(Transport::Ring)
     };
     match asked {
         Transport::Files => Ok(Transport::Files),

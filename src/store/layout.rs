@@ -1,6 +1,6 @@
 //! Names in the store.
 //!
-//! A channel is a directory `{pattern}_{random}_{pid}`; formix publishers read the pattern from what stands before the
+//! A channel is a directory `{pattern}_{free}_{pid}`; formix publishers read the pattern from what stands before the
 //! first `_`, as a regex of their own, and the pid from what stands after the last. Their `=` matches one character and
 //! their `+` any number, none included. So our channels spell `=` as `=+` ("one character and then anything"), which
 //! covers what `=` means, and the receiver drops what it did not ask for. The true pattern stands in the control page.
@@ -16,6 +16,8 @@ use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+/// The longest name that file systems take.
+const NAME_MAX: usize = 255;
 /// Characters of the random part of a channel's name, as formix-pubsub has it.
 const RANDOM: usize = 12;
 /// How everything from the first wildcard to the last is spelled where there are more than [`SPELLED`].
@@ -57,9 +59,12 @@ pub(crate) fn is_ambiguous(spelled: &str) -> bool {
     spelled.as_bytes().windows(2).any(|pair| pair.iter().all(|b| matches!(b, b'=' | b'+')))
 }
 
-/// A name for a new channel.
+/// A name for a new channel. A pattern that is spelled otherwise than it is stands once more before the random part, where
+/// nothing reads it but people, and programs that look for their channels by their patterns.
 pub(crate) fn new_channel_name(pattern: &str, pid: u32) -> String {
-    format!("{}_{}_{pid}", spelled(pattern), random(RANDOM))
+    let (spelled, tail) = (spelled(pattern), format!("{}_{pid}", random(RANDOM)));
+    let shown = format!("{spelled}_{pattern}.{tail}");
+    if spelled != pattern && shown.len() <= NAME_MAX { shown } else { format!("{spelled}_{tail}") }
 }
 
 /// A pattern as formix publishers shall read it: at most 201 characters of our longest patterns, so the name always fits.
@@ -97,7 +102,13 @@ mod tests {
     fn a_new_name_has_the_shape_of_formix_and_covers_the_pattern() {
         let name = new_channel_name("tes=.match.+", 42);
         let parts: Vec<&str> = name.split('_').collect();
-        assert_eq!((parts[0], parts[1].len(), parts[2], parts.len()), ("tes=+.match.+", 12, "42", 3));
+        assert_eq!((parts[0], parts[2], parts.len()), ("tes=+.match.+", "42", 3));
+        let random = parts[1].strip_prefix("tes=.match.+.").expect("the pattern as it is");
+        assert_eq!(random.len(), RANDOM);
+        let name = new_channel_name("tes=", 42);
+        assert_eq!(parse(name.as_bytes()), Some(ChannelName { spelled: "tes=+", pid: 42 }));
+        let plain = new_channel_name("a.+", 42);
+        assert_eq!((plain.split('_').count(), plain.split('_').nth(1).map(str::len)), (3, Some(RANDOM)));
         assert!(is_ambiguous(parts[0]) && !is_ambiguous("a.=.b.+"));
     }
 
@@ -115,7 +126,7 @@ mod tests {
         let literal = "x".repeat(98);
         for pattern in [["="; 100].join("."), format!("{literal}=.=.={}", &literal[1..])] {
             let name = new_channel_name(&pattern, u32::MAX);
-            assert!(name.len() <= 255 && is_ambiguous(&name), "{name}");
+            assert!(name.len() <= NAME_MAX && is_ambiguous(&name), "{name}");
         }
     }
 }

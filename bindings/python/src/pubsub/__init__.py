@@ -1,0 +1,70 @@
+"""Publish and subscribe between the programs of one machine, without a server.
+
+A drop-in for formix-pubsub on libpubsub::
+
+    from pubsub import Channel, publish
+
+    with Channel("news.=") as channel:
+        publish("news.sports", b"3:1")
+        print(channel.fetch().content)
+"""
+
+from ._native import version as library_version
+from .channel import Channel, ChannelStats
+from .errors import (
+    BusyError,
+    ClosedError,
+    CorruptError,
+    ExistsError,
+    InternalError,
+    InvalidArgumentError,
+    InvalidHeadersError,
+    InvalidTopicError,
+    NotFoundError,
+    PubSubError,
+    QueueFullError,
+    ReopenError,
+    StoreError,
+    StoreFullError,
+    StorePermissionError,
+    TooLargeError,
+    UnsupportedError,
+    WaitInterruptedError,
+)
+from .message import Header, HeaderValueTypes, Message
+from .publisher import Publisher, last_rejected
+from .pubsub import fetch, publish, subscribe
+
+__version__ = library_version()
+
+__all__ = [
+    "Message",
+    "Channel",
+    "publish",
+    "fetch",
+    "subscribe",
+    "ChannelStats",
+    "Publisher",
+    "Header",
+    "HeaderValueTypes",
+    "last_rejected",
+    "library_version",
+    "PubSubError",
+    "BusyError",
+    "ClosedError",
+    "CorruptError",
+    "ExistsError",
+    "InternalError",
+    "InvalidArgumentError",
+    "InvalidHeadersError",
+    "InvalidTopicError",
+    "NotFoundError",
+    "QueueFullError",
+    "ReopenError",
+    "StoreError",
+    "StoreFullError",
+    "StorePermissionError",
+    "TooLargeError",
+    "UnsupportedError",
+    "WaitInterruptedError",
+]

@@ -1,0 +1,168 @@
+"""The library's functions, as ctypes calls them.
+
+The library is looked for in the environment's ``PUBSUB_LIBRARY``, then beside this file (where the wheel has it), then
+where the system keeps its libraries. ``restype`` and ``argtypes`` are set here, once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import (
+    CDLL,
+    POINTER,
+    c_bool,
+    c_char_p,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+from pathlib import Path
+from struct import Struct
+from typing import Any
+
+FOREVER = -1
+FULL_REJECT = 0
+FULL_DROP_OLDEST = 1
+TRANSPORT_DEFAULT = 0
+TRANSPORT_RING = 1
+TRANSPORT_FILES = 2
+
+SONAME = "libpubsub.so.0"
+
+#: ps_message up to ``dropped_before``: id, timestamp, topic, its length, data, its length, headers, their length, kind,
+#: flags, dropped_before. Read with one copy, since each field of a ctypes struct costs as much as a call.
+MESSAGE = Struct("@QqPNPNPNIIQ")
+
+#: ps_packed_record, for struct: (size), id, timestamp_us, dropped_before, (epoch, offset), data_len, topic_len and
+#: headers_json_len as one, kind and flags as one.
+RECORD_HEAD = "=8xQqQ16xQQQ"
+#: data_len, and topic_len and headers_json_len as one.
+RECORD_LENGTHS = Struct("=QQ")
+RECORD_LENGTHS_AT = 48
+
+
+class ChannelOptions(ctypes.Structure):
+    _fields_ = [
+        ("size", c_uint32),
+        ("full_policy", c_uint32),
+        ("transport", c_uint32),
+        ("reserved", c_uint32),
+        ("capacity_bytes", c_uint64),
+        ("capacity_messages", c_uint64),
+        ("home", c_char_p),
+        ("replay_last", c_uint32),
+        ("resume", c_uint32),
+        ("resume_epoch", c_uint64),
+        ("resume_offset", c_uint64),
+    ]
+
+
+class ChannelStats(ctypes.Structure):
+    _fields_ = [
+        ("size", c_uint32),
+        ("transport", c_uint32),
+        ("alive", c_bool),
+        ("foreign", c_bool),
+        ("pid", c_int64),
+        ("unread_messages", c_uint64),
+        ("unread_bytes", c_uint64),
+        ("capacity_messages", c_uint64),
+        ("capacity_bytes", c_uint64),
+        ("received", c_uint64),
+        ("rejected", c_uint64),
+        ("dropped", c_uint64),
+        ("malformed", c_uint64),
+        ("topic", c_char_p),
+        ("path", c_char_p),
+    ]
+
+
+class PublisherOptions(ctypes.Structure):
+    _fields_ = [("size", c_uint32), ("full_timeout_ms", c_uint32), ("home", c_char_p)]
+
+
+# Handles are plain addresses: ctypes converts an int faster than it wraps a pointer.
+_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "ps_version": (c_char_p, []),
+    "ps_last_error": (c_char_p, []),
+    "ps_last_rejected": (c_uint32, []),
+    "ps_home": (c_char_p, []),
+    "ps_cleanup": (c_int64, [c_char_p]),
+    "ps_headers_parse": (c_int, [c_char_p, c_size_t, c_void_p]),
+    "ps_headers_free": (None, [c_void_p]),
+    "ps_message_free": (None, [c_void_p]),
+    "ps_channel_open": (c_int, [c_char_p, POINTER(ChannelOptions), c_void_p]),
+    "ps_channel_close": (c_int, [c_void_p]),
+    "ps_channel_path": (c_char_p, [c_void_p]),
+    "ps_channel_fd": (c_int, [c_void_p]),
+    "ps_channel_interrupt": (c_int, [c_void_p]),
+    "ps_channel_stats_get": (c_int, [c_void_p, POINTER(ChannelStats)]),
+    "ps_channel_list": (c_int64, [c_char_p, c_void_p]),
+    "ps_channel_list_free": (None, [c_void_p, c_size_t]),
+    "ps_fetch_wait": (c_int, [c_void_p, c_int64, c_void_p]),
+    "ps_fetch_packed": (c_int, [c_void_p, c_void_p, c_size_t, c_int64, c_void_p]),
+    # The data's address is read by ctypes from the bytes object itself: nothing is copied.
+    "ps_publish": (c_int, [c_char_p, c_char_p, c_size_t, c_void_p]),
+    "ps_publisher_open": (c_int, [c_char_p, POINTER(PublisherOptions), c_void_p]),
+    "ps_publisher_publish": (c_int, [c_void_p, c_char_p, c_size_t, c_void_p]),
+    "ps_publisher_publish_packed": (c_int64, [c_void_p, c_char_p, c_void_p, c_size_t, c_void_p]),
+    "ps_publisher_close": (None, [c_void_p]),
+}
+
+
+def _load() -> CDLL:
+    named = os.environ.get("PUBSUB_LIBRARY")
+    beside = Path(__file__).with_name("libpubsub.so")
+    if named:
+        path = named
+    elif beside.exists():
+        path = str(beside)
+    else:
+        path = SONAME
+    try:
+        return CDLL(path)
+    except OSError as error:
+        raise ImportError(
+            f"libpubsub cannot be loaded from {path!r} ({error}). It is looked for in the environment's "
+            f"PUBSUB_LIBRARY, then at {beside}, then among the system's libraries as {SONAME}."
+        ) from error
+
+
+def _declare(library: CDLL) -> CDLL:
+    for name, (answer, arguments) in _FUNCTIONS.items():
+        try:
+            function = getattr(library, name)
+        except AttributeError as error:
+            raise ImportError(f"{library._name} is no libpubsub that this package knows: it has no {name}") from error
+        function.restype = answer
+        function.argtypes = arguments
+    return library
+
+
+lib = _declare(_load())
+
+
+def version() -> str:
+    """The version of the library that is loaded."""
+    text: bytes = lib.ps_version()
+    return text.decode()
+
+
+def milliseconds(seconds: float) -> int:
+    """A timeout for the library, rounded up: a wait that ends early would be taken for one that timed out."""
+    whole = int(seconds * 1000)
+    return whole + (whole < seconds * 1000)
+
+
+def encode_path(path: str | os.PathLike[str] | None) -> bytes | None:
+    """A path as the library takes it."""
+    if path is None:
+        return None
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError(f"the path {path!r} holds a NUL")
+    return encoded
