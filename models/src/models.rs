@@ -121,30 +121,38 @@ fn order_finds_a_relaxed_commit() {
 }
 
 /// Slots and chunks of two publishers are touched only once their pages are reserved.
-fn reserving() {
+fn reserving(consumer: bool) {
     let world = World::with_pages(2, 2, 1, false, true);
     let (mut first, second) = (world.producer(0), world.producer(1));
-    let consuming = consuming(&world, 1);
-    let thread = with(&world, second, |world, producer| taken(world.publish(producer, 1)));
+    let consuming = consumer.then(|| consuming(&world, 1));
+    let thread = (!consumer).then(|| with(&world, second, |world, producer| taken(world.publish(producer, 1))));
     taken(world.publish(&mut first, 2));
-    thread.join().unwrap();
-    let (mut consumer, mut got, _) = consuming.join().unwrap();
-    got.extend(world.drain(&mut consumer));
+    let mut got = Vec::new();
+    let mut reader = Consumer::new();
+    if let Some(thread) = thread {
+        thread.join().unwrap();
+    }
+    if let Some(consuming) = consuming {
+        (reader, got, _) = consuming.join().unwrap();
+    }
+    got.extend(world.drain(&mut reader));
     got.sort();
-    assert_eq!(got, [1, 2]);
+    assert!(if consumer { got == [2] } else { got == [1, 2] }, "{got:?}");
 }
 
 #[test]
 fn no_page_is_touched_before_it_is_reserved() {
-    holds(2, reserving);
+    holds(3, || reserving(true));
+    holds(3, || reserving(false));
 }
 #[test]
 fn reserving_finds_slots_said_to_be_reserved_before_they_are() {
-    finds("slots before their pages", 2, reserving);
+    finds("slots before their pages", 3, || reserving(true));
+    finds("slots before their pages", 3, || reserving(false));
 }
 #[test]
 fn reserving_finds_chunks_without_pages() {
-    finds("no pages reserved", 2, reserving);
+    finds("no pages reserved", 2, || reserving(true));
 }
 
 /// One chunk of one record: it is written again only when its record has been read.

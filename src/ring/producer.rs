@@ -5,7 +5,9 @@ use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, 
 
 use super::sync;
 use super::words::{ChunkState, ChunkWord, IDS, Ref, STEP, unread, unwrap_end};
-use super::{BELL, CLOSED, HAZARD, HEAD, HUNGRY, Locks, Memory, Ring, SLOTS_RESERVED, SLOTS_STEP, STATE, TAIL_HINT};
+use super::{
+    BELL, CLOSED, HAZARD, HEAD, HUNGRY, Layout, Locks, Memory, Ring, SLOTS_RESERVED, SLOTS_STEP, STATE, TAIL_HINT,
+};
 use crate::sys::chaos::{self, planted};
 
 /// A publisher comes back to a chunk after this many others: writing into the chunk that the consumer is reading, or has just
@@ -17,6 +19,9 @@ const PREFETCH: usize = 512;
 const RETRY_FULL: u32 = 64;
 /// Steps of dropping before a publish gives up: each makes room unless others take it.
 const DROPS: u32 = 1024;
+
+/// How many ids that may keep a chunk are tried: each is a system call.
+const KEEPER_TRIES: u32 = 8;
 
 /// What became of a message.
 #[derive(Debug)]
@@ -36,6 +41,11 @@ enum Space {
     Found,
     Full,
     NoMemory(io::Error),
+}
+
+/// Ids below this may keep a chunk.
+fn keepers(layout: &Layout) -> u32 {
+    layout.chunks / 2
 }
 
 /// The later of two positions. Not the greater: a wrong head just below 2^64 would be found again and again.
@@ -72,10 +82,13 @@ pub(crate) struct Producer<L> {
 }
 
 impl<L: Locks> Producer<L> {
-    /// Joins the ring's publishers under the first free id at or after `hint`.
+    /// Joins the ring's publishers: under an id that [may keep](Producer::may_keep) a chunk if a few tries find one, else under
+    /// the first free id at or after `hint`.
     pub(crate) fn attach<M: Memory>(ring: &Ring<M>, locks: L, hint: u32) -> io::Result<Producer<L>> {
-        let ids = (0..IDS).map(|i| hint.wrapping_add(i) % IDS);
-        let Some(id) = ids.into_iter().find(|&id| locks.try_lock(id)) else {
+        let keepers = keepers(&ring.layout);
+        let near = (0..keepers.min(KEEPER_TRIES)).map(|i| hint.wrapping_add(i) % keepers);
+        let mut ids = near.chain((0..IDS).map(|i| hint.wrapping_add(i) % IDS));
+        let Some(id) = ids.find(|&id| locks.try_lock(id)) else {
             return Err(io::Error::other("every publisher id of the channel is in use"));
         };
         chaos::point("ring.attached");
@@ -102,6 +115,13 @@ impl<L: Locks> Producer<L> {
             dropped_files: Vec::new(),
             state: 0,
         })
+    }
+
+    /// Whether it may own a chunk from one message to the next. A publisher that falls idle after a quick message keeps its
+    /// chunk, and nobody can tell when it will be back; so only as many may as half the chunks are, and the others always find
+    /// one.
+    pub(crate) fn may_keep<M: Memory>(&self, ring: &Ring<M>) -> bool {
+        self.id < keepers(&ring.layout)
     }
 
     /// The message files of what it dropped, to be removed.

@@ -100,7 +100,7 @@ impl RingOutbox {
             },
         };
         let outcome = publish(&mut sender.producer, &self.ring);
-        if now_us.saturating_sub(sender.last_us) > HURRIED_US {
+        if now_us.saturating_sub(sender.last_us) > HURRIED_US || !sender.producer.may_keep(&self.ring) {
             sender.producer.release(&self.ring);
         }
         sender.last_us = now_us;

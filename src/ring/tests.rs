@@ -213,6 +213,25 @@ fn a_refused_publisher_takes_a_chunk_that_was_let_go_with_an_unmoved_head() {
 }
 
 #[test]
+fn idle_publishers_leave_chunks_to_others() {
+    for chunks in 1..6 {
+        let test = TestRing::new(64, 64, chunks, 64, false);
+        let mut consumer = Consumer::new();
+        let mut idle = Vec::new();
+        for number in 0..20 {
+            let mut producer = test.producer(rand::random());
+            assert!(took(publish(&test, &mut producer, number, 48)), "{number} of {chunks} chunks");
+            if !producer.may_keep(&test.ring) {
+                producer.release(&test.ring);
+            }
+            assert_eq!(next(&test, &mut consumer), Some(number));
+            idle.push(producer);
+        }
+        assert_eq!(idle.iter().filter(|producer| producer.may_keep(&test.ring)).count() as u32, chunks / 2);
+    }
+}
+
+#[test]
 fn who_is_asked_to_lets_go() {
     let test = TestRing::new(8, 8, 1, 64, false);
     let (mut first, mut second, mut consumer) = (test.producer(0), test.producer(1), Consumer::new());
