@@ -13,6 +13,7 @@
 mod ring;
 mod sys {
     pub(crate) mod chaos;
+    pub(crate) mod word;
 }
 mod models;
 mod world;

@@ -4,26 +4,31 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use loom::thread;
 
 use crate::ring::{CLOSED, Consumer, HEAD, Outcome, STATE};
 use crate::sys::chaos::{dying_at, plant};
+use crate::sys::word::see_newest;
 use crate::world::{ModelProducer, World};
 
+/// Both ways of [`see_newest`], up to so many preemptions.
 fn run(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    let runs = std::sync::atomic::AtomicU64::new(0);
-    let runs = Arc::new(runs);
-    let counted = Arc::clone(&runs);
-    builder.check(move || {
-        counted.fetch_add(1, SeqCst);
-        model();
-    });
-    println!("{} executions", runs.load(SeqCst));
+    let model = Arc::new(model);
+    for newest in [false, true] {
+        see_newest(newest);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.max_branches = 20_000;
+        let runs = Arc::new(AtomicU64::new(0));
+        let (counted, model) = (Arc::clone(&runs), Arc::clone(&model));
+        builder.check(move || {
+            counted.fetch_add(1, SeqCst);
+            model();
+        });
+        println!("{} executions", runs.load(SeqCst));
+    }
 }
 
 fn holds(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
@@ -31,11 +36,19 @@ fn holds(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     run(preemptions, model);
 }
 
-fn finds(fault: &'static str, preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+fn notices(fault: &'static str, preemptions: usize, model: impl Fn() + Sync + Send + 'static) -> bool {
     plant(Some(fault));
-    let found = catch_unwind(AssertUnwindSafe(|| run(preemptions, model))).is_err();
+    let noticed = catch_unwind(AssertUnwindSafe(|| run(preemptions, model))).is_err();
     plant(None);
-    assert!(found, "not found: {fault}");
+    noticed
+}
+
+fn finds(fault: &'static str, preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    assert!(notices(fault, preemptions, model), "not found: {fault}");
+}
+
+fn finds_at_some_point(fault: &'static str, preemptions: usize, model: impl Fn(u32) + Copy + Send + Sync + 'static) {
+    assert!((0..POINTS).any(|nth| notices(fault, preemptions, move || model(nth))), "not found: {fault}");
 }
 
 fn taken(outcome: Outcome) {
@@ -289,24 +302,18 @@ fn a_dead_publisher_leaves_no_sleeper() {
 }
 #[test]
 fn bell_of_the_dead_finds_a_bell_before_its_token() {
-    assert!((0..POINTS).any(|nth| {
-        plant(Some("bell before the token"));
-        catch_unwind(AssertUnwindSafe(|| run(2, move || bell_of_the_dead(nth, 2)))).is_err()
-    }));
+    finds_at_some_point("bell before the token", 2, |nth| bell_of_the_dead(nth, 2));
 }
 #[test]
 fn bell_of_the_dead_finds_who_is_refused_and_does_not_ring() {
-    assert!((0..POINTS).any(|nth| {
-        plant(Some("full does not ring"));
-        catch_unwind(AssertUnwindSafe(|| run(2, move || bell_of_the_dead(nth, 1)))).is_err()
-    }));
+    finds_at_some_point("full does not ring", 2, |nth| bell_of_the_dead(nth, 1));
 }
 
 /// Drop-oldest: what the consumer has taken is not written over; the rest is counted.
 fn dropping(chunks: u32, steps: u32, messages: u64, consumer: (bool, u32)) {
     let world = World::new(2, chunks, steps, true);
     let producer = world.producer(0);
-    let published = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let published = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&published);
     let (mut producer, mut consumer, mut got, mut lost) =
         against_consumer(&world, producer, consumer, move |world, producer| {
@@ -434,16 +441,6 @@ fn stealing(nth: u32, drop_oldest: bool, thieves: u32, tries: u32) {
     assert_eq!(world.drain(&mut consumer), [3]);
 }
 
-/// The points at which `stealing` and its like are tried: every second is as good for two thieves, which take longer.
-fn found_at_some_point(fault: &'static str, preemptions: usize, model: impl Fn(u32) + Copy + Send + Sync + 'static) {
-    let found = (0..POINTS).any(|nth| {
-        plant(Some(fault));
-        catch_unwind(AssertUnwindSafe(|| run(preemptions, move || model(nth)))).is_err()
-    });
-    plant(None);
-    assert!(found, "not found: {fault}");
-}
-
 #[test]
 fn the_chunk_of_the_dead_is_taken_by_one() {
     for nth in 0..POINTS {
@@ -459,7 +456,7 @@ fn the_chunk_of_the_dead_is_taken_where_the_oldest_is_dropped() {
 }
 #[test]
 fn stealing_finds_who_does_not_steal() {
-    found_at_some_point("no stealing", 2, |nth| stealing(nth, false, 1, 0));
+    finds_at_some_point("no stealing", 2, |nth| stealing(nth, false, 1, 0));
 }
 
 /// A publisher filled a chunk, and died; its records are unread.

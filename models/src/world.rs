@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::AtomicU64;
 use loom::sync::{Condvar, Mutex};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -14,6 +13,7 @@ use crate::ring::{
     Taken,
 };
 use crate::sys::chaos::planted;
+use crate::sys::word::AtomicU64;
 
 /// Records are a step long and say one number.
 pub(crate) const STEP: usize = 16;

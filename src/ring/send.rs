@@ -90,6 +90,10 @@ impl RingOutbox {
         now_us: u64,
         publish: impl FnOnce(&mut Producer<FileLocks>, &Ring<SharedMemory>) -> Outcome,
     ) -> Outcome {
+        // A forked child's copies have the parent's ids, and no locks.
+        if !self.file.is_here() {
+            return Outcome::Gone;
+        }
         let idle = self.lock().pop();
         let mut sender = match idle {
             Some(sender) => sender,
