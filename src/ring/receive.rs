@@ -86,7 +86,7 @@ impl RingInbox {
     pub(crate) fn next(&mut self) -> Result<Option<Message>> {
         loop {
             let taken = self.consumer.next(&self.ring, |memory, place, at| match place {
-                Ref::Record { len, .. } => record::read(memory, at, len).map(|message| Ok(message)),
+                Ref::Record { len, .. } => record::read(memory, at, len).map(Ok),
                 Ref::File(id) => Ok(Err(id)),
             });
             let message = match taken {
@@ -116,7 +116,7 @@ impl RingInbox {
         let name = super::send::file_name(id);
         let path = EntryPath::new(&self.directory, name.as_bytes());
         let Ok(file) = self.base.open_at(path.as_c_str(), libc::O_RDONLY, 0) else { return Ok(None) };
-        let parsed = files::read_message(&file.as_fd(), &mut [0; files::FIRST_READ])?;
+        let parsed = files::read_message(file.as_fd(), &mut [0; files::FIRST_READ])?;
         let _ = self.base.unlink(path.as_c_str());
         Ok(parsed.map(|(message, size)| {
             self.control.release(size);

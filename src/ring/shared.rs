@@ -71,11 +71,6 @@ impl FileLocks {
         FileLocks { file }
     }
 
-    /// Whether this process opened the file.
-    pub(crate) fn is_here(&self) -> bool {
-        self.file.is_here()
-    }
-
     fn byte(id: u32) -> i64 {
         i64::from(id) + 1
     }
