@@ -18,7 +18,7 @@ demo:                  ## the main job on real input, programs in several langua
 test:                  ## sets up, then every check and test
 	scripts/test.sh
 
-lint:                  ## formatting, clippy, the header as C99 and C++17
+lint:                  ## formatting, clippy, the headers as C99 and C++17
 	scripts/lint.sh
 
 crash:                 ## processes killed and stopped for PUBSUB_STORM_SECONDS (300)
@@ -27,7 +27,7 @@ crash:                 ## processes killed and stopped for PUBSUB_STORM_SECONDS 
 bench:                 ## the benchmarks
 	scripts/bench.sh
 
-install:               ## library, header, pkg-config file and command, below $(DESTDIR)$(PREFIX)
+install:               ## library, headers, pkg-config and CMake files, command: below $(DESTDIR)$(PREFIX)
 	scripts/install.sh install '$(PREFIX)' '$(DESTDIR)'
 
 uninstall:

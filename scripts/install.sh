@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install.sh install|uninstall PREFIX [DESTDIR]: the library, header, pkg-config file and command.
+# install.sh install|uninstall PREFIX [DESTDIR]: the library, headers, pkg-config file, CMake package and command.
 source "$(dirname "$0")/lib.sh"
 
 [ $# -ge 2 ] || die "usage: install.sh install|uninstall PREFIX [DESTDIR]"
@@ -12,12 +12,24 @@ version=$(version)
 to=$dest$prefix
 soname=libpubsub.so.${version%%.*}
 real=libpubsub.so.$version
-installed=(lib/"$real" lib/"$soname" lib/libpubsub.so lib/libpubsub.a lib/pkgconfig/pubsub.pc include/pubsub.h bin/pubsub)
+headers=(pubsub.h pubsub.hpp pubsub/{values,headers,message,channel,publisher}.hpp)
+cmake=lib/cmake/Pubsub
+installed=(lib/"$real" lib/"$soname" lib/libpubsub.so lib/libpubsub.a lib/pkgconfig/pubsub.pc "${headers[@]/#/include/}"
+    $cmake/PubsubConfig.cmake $cmake/PubsubConfigVersion.cmake bin/pubsub)
 
 # place MODE SOURCE TARGET: by a rename, so that a program using the old file keeps it whole.
 place() {
     install -D -m "$1" "$2" "$to/$3.new"
     mv -f "$to/$3.new" "$to/$3"
+}
+
+# place_filled TEMPLATE TARGET: with what its @NAMES@ stand for.
+place_filled() {
+    local made escaped
+    made=$OUT/${2##*/}
+    escaped=$(printf '%s' "$prefix" | sed 's/[\\&|]/\\&/g')
+    sed -e "s|@PREFIX@|$escaped|" -e "s|@VERSION@|$version|" -e "s|@SONAME@|$soname|" "$1" >"$made"
+    place 644 "$made" "$2"
 }
 
 do_install() {
@@ -26,17 +38,22 @@ do_install() {
     elif [ ! -f "$OUT/pubsub" ]; then
         need_cargo
     fi
-    [ -f include/pubsub.h ] || die "include/pubsub.h is missing: it belongs to the repository (git checkout include/pubsub.h)"
+    local header
+    for header in "${headers[@]}"; do
+        [ -f "include/$header" ] ||
+            die "include/$header is missing: it belongs to the repository (git checkout include/$header)"
+    done
     place 755 "$OUT/libpubsub.so" "lib/$real"
     ln -sfn "$real" "$to/lib/$soname"
     ln -sfn "$soname" "$to/lib/libpubsub.so"
     place 644 "$OUT/libpubsub.a" lib/libpubsub.a
-    place 644 include/pubsub.h include/pubsub.h
+    for header in "${headers[@]}"; do
+        place 644 "include/$header" "include/$header"
+    done
     place 755 "$OUT/pubsub" bin/pubsub
-    local pc=$OUT/pubsub.pc escaped
-    escaped=$(printf '%s' "$prefix" | sed 's/[\\&|]/\\&/g')
-    sed -e "s|@PREFIX@|$escaped|" -e "s|@VERSION@|$version|" bindings/c/pubsub.pc.in >"$pc"
-    place 644 "$pc" lib/pkgconfig/pubsub.pc
+    place_filled bindings/c/pubsub.pc.in lib/pkgconfig/pubsub.pc
+    place_filled bindings/c/cmake/PubsubConfig.cmake $cmake/PubsubConfig.cmake
+    place_filled bindings/c/cmake/PubsubConfigVersion.cmake $cmake/PubsubConfigVersion.cmake
     say "installed into $to"
     # Only where the loader looks; elsewhere programs need an rpath or LD_LIBRARY_PATH.
     if [ -z "$dest" ] && [ "$(id -u)" = 0 ] && have ldconfig && [ "$prefix" = /usr/local -o "$prefix" = /usr ]; then

@@ -50,6 +50,17 @@ build_examples() {
     printf '%s\n' "$target/example/examples"
 }
 
+CXX_WARNINGS="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror"
+
+# compile_cxx PROGRAM SOURCE... [FLAG...]: as compile does, in C++17. CXX names the compiler.
+compile_cxx() {
+    local program=$1
+    shift
+    # shellcheck disable=SC2046,SC2086  # words
+    "${CXX:-c++}" -std=c++17 -O2 $CXX_WARNINGS -o "$program" "$@" $(pkg-config --cflags --libs pubsub) \
+        -Wl,-rpath,"$STAGE/lib"
+}
+
 # compile PROGRAM SOURCE...: a C program against the staged library. Warnings are errors: the examples teach.
 compile() {
     local program=$1

@@ -15,7 +15,9 @@ DEMO_TOOLS=(
     "venv|python3-venv|a Python environment of its own"
 )
 TEST_TOOLS=(
-    "cxx|g++|checking the header as C++17"
+    "cxx|g++|the C++ header, its tests and examples"
+    "clangxx|clang|checking the C++ header with a second compiler"
+    "cmake|cmake make|the CMake package, by a project that uses it"
     "valgrind|valgrind libc6-dbg|memory checks of the C programs"
     "nm|binutils|checking the exported symbols"
 )
@@ -23,6 +25,8 @@ TEST_TOOLS=(
 links() { printf 'int main(void){return 0;}\n' | "$@" -o "$scratch/a.out" - 2>/dev/null; }
 check_cc() { have "${CC:-cc}" && links "${CC:-cc}" -x c; }
 check_cxx() { have "${CXX:-c++}" && links "${CXX:-c++}" -x c++; }
+check_clangxx() { have clang++ && links clang++ -x c++; }
+check_cmake() { have cmake && have make; }
 check_pkg_config() { have pkg-config; }
 check_python3() { have python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; }
 check_venv() { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; }

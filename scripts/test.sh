@@ -16,9 +16,11 @@ crash     300   cargo test --features chaos --test crash
 build     900   scripts/build.sh
 model     900   cargo test --release --manifest-path models/Cargo.toml
 install   900   tests/install.sh
+cpp       900   tests/cpp.sh
 examples  600   tests/examples.sh
 python    600   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/python/test.sh
 go        600   env PUBSUB_LIB_DIR=$PWD/build/release bindings/go/test.sh
+node      300   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/node/test.sh
 checker   60    build/venv/bin/python tests/demo_checker.py
 demo      600   tests/demo.sh
 "

@@ -70,6 +70,15 @@ thread_local! {
 /// A publisher that keeps a larger prefix than this gives the memory back.
 const PREFIX_KEPT: usize = 64 << 10;
 
+/// Lends the thread's prefix. What a program publishes while it ends (in the destructors of static objects) finds its
+/// thread's storage gone, and has one of its own.
+fn with_prefix<T>(body: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut prefix = PREFIX.try_with(RefCell::take).unwrap_or_default();
+    let answer = body(&mut prefix);
+    let _ = PREFIX.try_with(|kept| kept.replace(prefix));
+    answer
+}
+
 /// Matching channels that refused this thread's last publish.
 pub fn last_rejected() -> u32 {
     LAST_REJECTED.get()
@@ -272,7 +281,7 @@ impl Route {
         if self.targets.is_empty() {
             return Ok(0);
         }
-        PREFIX.with_borrow_mut(|prefix| {
+        with_prefix(|prefix| {
             prefix.clear();
             let now = clock::wall_us();
             v1::write_prefix(prefix, self.store.next_id(now)?, now, topic, headers, len);

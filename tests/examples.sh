@@ -4,8 +4,9 @@ source "$(dirname "$0")/lib.sh"
 use_stage
 
 c=$scratch/c
+cpp=$scratch/cpp
 rust=$(build_examples)
-mkdir "$c"
+mkdir "$c" "$cpp"
 
 # Of the examples themselves; the library's are clippy's business.
 no_warnings() {
@@ -15,6 +16,7 @@ no_warnings() {
 
 for example in publish subscribe event_loop throughput; do
     check "examples/c/$example.c compiles without a warning" compile "$c/$example" "examples/c/$example.c"
+    check "examples/cpp/$example.cpp compiles without a warning" compile_cxx "$cpp/$example" "examples/cpp/$example.cpp"
 done
 check "examples/rust compile without a warning" no_warnings
 [ "$checks_failed" -eq 0 ] || finish
@@ -69,11 +71,17 @@ check "C hears C" hears c-c "$c/publish" "$c/subscribe"
 check "C hears Rust" hears rust-c "$rust/publish" "$c/subscribe"
 check "Rust hears C" hears c-rust "$c/publish" "$rust/subscribe"
 check "Rust hears Rust" hears rust-rust "$rust/publish" "$rust/subscribe"
+check "C++ hears C++" hears cpp-cpp "$cpp/publish" "$cpp/subscribe"
+check "C++ hears C" hears c-cpp "$c/publish" "$cpp/subscribe"
+check "Rust hears C++" hears cpp-rust "$cpp/publish" "$rust/subscribe"
 check "C: subscribe ends on Ctrl-C and leaves nothing" ends_on_interrupt c-interrupt "$c/subscribe"
+check "C++: subscribe ends on Ctrl-C and leaves nothing" ends_on_interrupt cpp-interrupt "$cpp/subscribe"
 check "Rust: subscribe ends with its input and leaves nothing" ends_with_its_input rust-end "$rust/subscribe"
 check "C: event_loop" loops c-loop "$c/event_loop"
+check "C++: event_loop" loops cpp-loop "$cpp/event_loop"
 check "Rust: event_loop" loops rust-loop "$rust/event_loop"
 check "C: throughput" measures "$c/throughput" 3000 100
+check "C++: throughput" measures "$cpp/throughput" 3000 100
 check "Rust: throughput" measures "$rust/throughput" 3000 100
 check "nothing is left in the store" store_is_empty
 finish

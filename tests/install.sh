@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make install` gives what a C program needs to be compiled and run, shared and static; `make uninstall` takes it away.
+# `make install` gives what a C or C++ program needs to be compiled and run, shared and static; `make uninstall` takes it away.
 source "$(dirname "$0")/lib.sh"
 
 prefix=$scratch/prefix
@@ -23,6 +23,15 @@ static_program() {
     "${CC:-cc}" examples/c/publish.c -o "$scratch/static" \
         $(pkg-config --cflags --static --libs pubsub | sed 's/-lpubsub/-l:libpubsub.a/')
 }
+# configures WANTED: the consumer project against the prefix, asking for this version (or none).
+configures() {
+    rm -rf "$scratch/cmake"
+    cmake -S tests/cmake -B "$scratch/cmake" -DCMAKE_PREFIX_PATH="$prefix" -DEXAMPLES="$ROOT/examples" -DWANTED="$1"
+}
+configures_not() {
+    ! configures "$1" >"$scratch/refusal" 2>&1 && grep -q "not accepted\|compatible with requested" "$scratch/refusal"
+}
+cmake_builds() { cmake --build "$scratch/cmake"; }
 prints() {
     local wanted=$1
     shift
@@ -35,7 +44,7 @@ check "its soname leads to it" is_link_to "$prefix/lib/libpubsub.so.$major" "lib
 check "and the name that the linker looks for" is_link_to "$prefix/lib/libpubsub.so" "libpubsub.so.$major"
 check "the soname is in the library" soname_is "$prefix/lib/libpubsub.so" "libpubsub.so.$major"
 check "the library needs nothing but the system's" light "$prefix/lib/libpubsub.so"
-check "the installed header is the repository's" cmp include/pubsub.h "$prefix/include/pubsub.h"
+check "the installed headers are the repository's" diff -r include "$prefix/include"
 check "pkg-config knows the version" prints "$version" pkg-config --modversion pubsub
 check "a C program compiles against it" shared_program
 check "and uses the shared library" needs "$scratch/shared"
@@ -44,6 +53,21 @@ check "and runs" prints "0 channels took 'hello'" \
 check "a C program compiles against the archive" static_program
 check "and does not use the shared library" needs_not "$scratch/static"
 check "and runs by itself" prints "0 channels took 'hello'" "$scratch/static" install.test hello
+series=${version%.*}
+for wanted in 9 "$major.$((${series#*.} + 1))" "$version.1"; do
+    check "CMake does not take version $version for $wanted" configures_not "$wanted"
+done
+for wanted in "$series" "$version" "$major...<$((major + 1))" ""; do
+    check "CMake takes version $version for '$wanted'" configures "$wanted"
+done
+check "a CMake project builds" cmake_builds
+for language in c cpp; do
+    check "its program in $language uses the shared library" needs "$scratch/cmake/${language}_pubsub"
+    check "and runs where it was built" prints "0 channels took 'hello'" \
+        "$scratch/cmake/${language}_pubsub" install.test hello
+    check "its program in $language with the archive does not" needs_not "$scratch/cmake/${language}_static"
+    check "and runs by itself" prints "0 channels took 'hello'" "$scratch/cmake/${language}_static" install.test hello
+done
 check "the command runs" "$prefix/bin/pubsub" --version
 check "make uninstall succeeds" make uninstall PREFIX="$prefix" DESTDIR=
 check "and leaves no file" nothing_in "$prefix"

@@ -12,6 +12,7 @@ use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath, can_link_files, set_mode, write_all};
 use crate::sys::fd::status;
 use crate::sys::lock;
+use crate::sys::random::random;
 
 /// The store's directory for what is being made or removed.
 pub(crate) const TMP: &CStr = c"tmp";
@@ -67,7 +68,7 @@ impl MessageFile {
             return Ok(MessageFile { file, name: None, linked: Cell::new(false) });
         }
         loop {
-            let name = EntryPath::new(TMP.to_bytes(), format!("{NEW}{:016x}", rand::random::<u64>()).as_bytes());
+            let name = EntryPath::new(TMP.to_bytes(), format!("{NEW}{}", random(16)).as_bytes());
             match base.open_at(name.as_c_str(), libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode) {
                 Ok(file) => {
                     // Between these two a cleanup may take it for rubbish; linking it fails then, and the publish says so.

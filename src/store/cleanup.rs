@@ -28,6 +28,7 @@ use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fifo;
 use crate::sys::lock;
 use crate::sys::process;
+use crate::sys::random::random;
 
 /// A store with this many channels or fewer is looked at with every open.
 const SMALL: u64 = 64;
@@ -141,11 +142,11 @@ pub(crate) fn remove_channel(base: &Directory, name: &[u8]) -> io::Result<()> {
 
 /// A fresh name in `tmp` for a directory that is being made.
 pub(crate) fn new_directory_name() -> Vec<u8> {
-    [TMP.to_bytes(), b"/", NEW.as_bytes(), layout::random(12).as_bytes()].concat()
+    [TMP.to_bytes(), b"/", NEW.as_bytes(), random(12).as_bytes()].concat()
 }
 
 fn dead_path() -> EntryPath {
-    EntryPath::new(TMP.to_bytes(), format!("{DEAD}{}", layout::random(12)).as_bytes())
+    EntryPath::new(TMP.to_bytes(), format!("{DEAD}{}", random(12)).as_bytes())
 }
 
 /// Renames an entry of the store to a name that says that it is rubbish.

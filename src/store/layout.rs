@@ -12,9 +12,7 @@
 
 use std::ffi::CStr;
 
-use rand::distr::Alphanumeric;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use crate::sys::random::random;
 
 /// The longest name that file systems take.
 const NAME_MAX: usize = 255;
@@ -76,12 +74,6 @@ fn spelled(pattern: &str) -> String {
         }
         _ => pattern.replace('=', "=+"),
     }
-}
-
-/// Random letters and digits, from the system each time: a generator of the process's own would go on alike in all the
-/// children that it forks.
-pub(crate) fn random(len: usize) -> String {
-    StdRng::from_os_rng().sample_iter(Alphanumeric).take(len).map(char::from).collect()
 }
 
 #[cfg(test)]

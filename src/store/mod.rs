@@ -44,6 +44,7 @@ use crate::sys::directory::{self, Directory};
 use crate::sys::fd;
 use crate::sys::fork::PerProcess;
 use crate::sys::process;
+use crate::sys::random::random;
 
 /// A store of a given mode and group; other stores are made, private, on first use.
 #[derive(Debug, Clone, Default)]
@@ -321,7 +322,7 @@ fn make_directory(home: &Path, mode: u32, group: Option<u32>) -> Result<()> {
     let name = home.file_name().ok_or_else(|| exists(home))?;
     use std::os::unix::ffi::OsStrExt;
     let c_name = |bytes: &[u8]| std::ffi::CString::new(bytes).map_err(|e| failed(e.into()));
-    let made = c_name(format!(".pubsub.{}", layout::random(12)).as_bytes())?;
+    let made = c_name(format!(".pubsub.{}", random(12)).as_bytes())?;
     let name = c_name(name.as_bytes())?;
     parent.make_directory(&made, mode & 0o777).map_err(failed)?;
     let finish = || {

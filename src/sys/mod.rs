@@ -13,4 +13,5 @@ pub(crate) mod fork;
 pub(crate) mod lock;
 pub(crate) mod mapping;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod watch;

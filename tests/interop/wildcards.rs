@@ -76,7 +76,7 @@ fn a_pattern_too_long_to_be_spelled_in_a_name_works_all_the_same() {
     assert_eq!(topics(&mut channel), [topic.as_str(), &topic]);
     assert_eq!(pubsub::list_channels(Some(&home.path())).unwrap()[0].topic, pattern);
     channel.close().unwrap();
-    let _ambient = home.channel("+");
+    let mut ambient = home.channel("+");
     // As many wildcards and characters as there can be.
     for wildcards in 1..=66 {
         let pattern = format!("{}{}", "=x.".repeat(wildcards), "x".repeat(200 - 3 * wildcards));
@@ -84,6 +84,8 @@ fn a_pattern_too_long_to_be_spelled_in_a_name_works_all_the_same() {
         let mut channel = home.channel(&pattern);
         assert_eq!(formix.publish(&topic, ""), 2, "{pattern}");
         assert_eq!(topics(&mut channel), [topic.as_str()]);
+        // Emptied, for formix gives out an id twice now and then, and that of an unread message is taken.
+        assert_eq!(topics(&mut ambient), [topic.as_str()]);
         channel.close().unwrap();
     }
 }

@@ -1,0 +1,282 @@
+/// <reference types="node" />
+
+import { EventEmitter } from 'node:events';
+
+/** What a message holds: text travels as UTF-8. Nothing of it is kept after the call. */
+export type Content = string | NodeJS.ArrayBufferView | ArrayBufferLike;
+
+/** What a header may be. A number that is whole travels as an integer, other numbers as floats; see {@link float}. */
+export type HeaderInput =
+  | string
+  | number
+  | bigint
+  | boolean
+  | null
+  | undefined
+  | Float
+  | readonly HeaderInput[]
+  | { readonly [name: string]: HeaderInput }
+  | ReadonlyMap<string, HeaderInput>;
+
+/** Headers to publish, in the order in which they are given; those that are undefined are left out. */
+export type HeadersInput = { readonly [name: string]: HeaderInput } | ReadonlyMap<string, HeaderInput>;
+
+/** What a received header may be. Integers that a number cannot hold exactly are bigints. */
+export type HeaderValue = string | number | bigint | boolean | null | HeaderValue[] | { [name: string]: HeaderValue };
+
+/** A number that is a float for other languages, also when it is whole: `float(21)` travels as 21.0. */
+export class Float {
+  constructor(value: number);
+  readonly value: number;
+  valueOf(): number;
+}
+
+/** `new Float(value)`. */
+export function float(value: number): Float;
+
+/** The name of an error of the library. */
+export type ErrorCode =
+  | 'PS_ERR_INVALID_ARGUMENT'
+  | 'PS_ERR_INVALID_TOPIC'
+  | 'PS_ERR_INVALID_HEADERS'
+  | 'PS_ERR_TOO_LARGE'
+  | 'PS_ERR_CLOSED'
+  | 'PS_ERR_NOT_FOUND'
+  | 'PS_ERR_EXISTS'
+  | 'PS_ERR_QUEUE_FULL'
+  | 'PS_ERR_STORE_FULL'
+  | 'PS_ERR_PERMISSION'
+  | 'PS_ERR_CORRUPT'
+  | 'PS_ERR_INTERRUPTED'
+  | 'PS_ERR_UNSUPPORTED'
+  | 'PS_ERR_IO'
+  | 'PS_ERR_INTERNAL';
+
+/** A failure. Its message says what failed, on which topic, path or value. Wrong types are a TypeError instead. */
+export class PubSubError extends Error {
+  constructor(message: string, code: ErrorCode, errno: number);
+  readonly name: 'PubSubError';
+  readonly code: ErrorCode;
+  /** The same as a number: -8 for PS_ERR_QUEUE_FULL. */
+  readonly errno: number;
+}
+
+/** A received message. It owns what it holds, and stays valid after its channel is closed. */
+export class Message {
+  private constructor();
+  /** Unique in its store, rising along each publisher's messages. */
+  readonly id: bigint;
+  /** When it was published: microseconds since the Unix epoch. */
+  readonly timestampUs: number;
+  /** The same, in milliseconds. */
+  readonly date: Date;
+  /** The topic it was published to. */
+  readonly topic: string;
+  readonly content: Buffer;
+  /** The content as UTF-8. */
+  readonly text: string;
+  /** The headers' text as received; '{}' when there are none. */
+  readonly headersJson: string;
+  /** The headers; parsed at first use, empty when they are no JSON object. */
+  readonly headers: { readonly [name: string]: HeaderValue };
+  /** Messages that the channel lost just before this one (`fullPolicy: 'drop-oldest'`). */
+  readonly droppedBefore: number;
+  /** 0: somebody published it. Ignore a message of a kind that you do not know. */
+  readonly kind: number;
+}
+
+export interface ChannelOptions {
+  /** The store's directory; default: {@link home}. */
+  home?: string | undefined;
+  /** Bound of the unread bytes; default (and 0): 64 MiB. A larger message is taken only into an empty queue. */
+  capacityBytes?: number | undefined;
+  /** Bound of the unread messages; default (and 0): 16384. */
+  capacityMessages?: number | undefined;
+  /** What a full channel does: refuses the next message (the default), or drops the oldest. */
+  fullPolicy?: 'reject' | 'drop-oldest' | undefined;
+  /** How messages travel; default: what the environment's PUBSUB_TRANSPORT says, else the library's choice. */
+  transport?: 'default' | 'ring' | 'files' | undefined;
+}
+
+export interface ReceiveOptions {
+  /** Ends the wait: the promise is rejected with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** How long to wait, in milliseconds, at most 2147483647; 0 does not wait; default: without end. */
+  timeout?: number | undefined;
+}
+
+/** A channel as its receiver or a monitor sees it. Of a foreign one only topic, path, pid, alive and the unread figures. */
+export interface Stats {
+  /** The topic or pattern it was opened with. */
+  topic: string;
+  /** Its directory. */
+  path: string;
+  /** The receiver's process id, as the receiver's own namespace knows it. */
+  pid: number;
+  /** Whether its receiver lives. */
+  alive: boolean;
+  /** Whether it is a formix-pubsub channel. */
+  foreign: boolean;
+  transport: 'ring' | 'files';
+  unreadMessages: number;
+  unreadBytes: number;
+  capacityMessages: number;
+  capacityBytes: number;
+  /** Messages fetched so far, those that are prefetched included. */
+  received: number;
+  /** Messages refused because it was full. */
+  rejected: number;
+  /** Messages dropped to make room. */
+  dropped: number;
+  /** Entries that could not be parsed. */
+  malformed: number;
+}
+
+/**
+ * The receiving end: one subscription with a queue of its own. Each message goes to one of those who receive: first to
+ * who waits in `receive` or an iteration, in the order in which they came, then to the listeners of 'message'.
+ *
+ * Behind the first message, more are taken from the queue in the same crossing into the library, at most once in a turn
+ * of the event loop; what a program that ends has not received of these is gone, as it would be from the queue.
+ *
+ * It keeps the process alive while somebody waits or listens. It belongs to the thread that opened it.
+ *
+ * Events: 'message' for each message; 'error' when that fails, once, until a listener is added again; 'close'.
+ *
+ * ```js
+ * const channel = new Channel('news.+');
+ * for await (const message of channel) console.log(message.topic, message.text, message.headers);
+ * ```
+ */
+export class Channel extends EventEmitter implements AsyncIterable<Message> {
+  /**
+   * Opens a channel on a topic or pattern: it receives what is published to matching topics from now on.
+   *
+   * @param pattern Words of `[a-zA-Z0-9-]` between dots, at most 200 bytes; `=` stands for one word or a part of it, `+`
+   * for one or more words (`logs.=.error`, `logs.+`).
+   * @throws {PubSubError} PS_ERR_INVALID_TOPIC; PS_ERR_INVALID_ARGUMENT; PS_ERR_UNSUPPORTED for a transport that this system
+   * or version lacks; PS_ERR_PERMISSION, PS_ERR_STORE_FULL or PS_ERR_IO for the store.
+   */
+  constructor(pattern: string, options?: ChannelOptions);
+
+  /** The topic or pattern that it was opened with. */
+  readonly topic: string;
+  /** Its directory. */
+  readonly path: string;
+  readonly closed: boolean;
+
+  /** The next message, if there is one; never waits. @throws {PubSubError} */
+  fetch(): Message | null;
+  /** What is there, up to `max` messages (default: a crossing's worth); never waits. @throws {PubSubError} */
+  fetchBatch(max?: number): Message[];
+
+  /**
+   * The next message; waits for one. `null` when the timeout is over.
+   *
+   * Rejected with the signal's reason; with PS_ERR_CLOSED, also when the channel is closed meanwhile; with PS_ERR_CORRUPT
+   * when somebody deleted its directory; with PS_ERR_TOO_LARGE or PS_ERR_IO.
+   */
+  receive(options?: { signal?: AbortSignal | undefined; timeout?: undefined }): Promise<Message>;
+  receive(options: ReceiveOptions): Promise<Message | null>;
+  /** Waits for the first, then takes what is there, up to `max`; empty when the timeout is over. */
+  receiveBatch(max?: number, options?: ReceiveOptions): Promise<Message[]>;
+
+  /**
+   * The messages, without end: until the channel is closed, or the signal is aborted (which throws its reason). Leaving
+   * the loop leaves the channel open.
+   */
+  messages(options?: { signal?: AbortSignal | undefined }): AsyncIterableIterator<Message>;
+  [Symbol.asyncIterator](): AsyncIterableIterator<Message>;
+
+  /** Counters and bounds, now; and how many messages are fetched and not received. @throws {PubSubError} */
+  stats(): Stats & { prefetched: number };
+
+  /**
+   * Closes the channel: what is unread is gone, those who wait get PS_ERR_CLOSED, iterations end. A second close does nothing.
+   *
+   * @throws {PubSubError} PS_ERR_PERMISSION or PS_ERR_IO when its directory cannot be removed; it is closed all the same.
+   */
+  close(): void;
+  [Symbol.asyncDispose](): Promise<void>;
+
+  on(event: 'message', listener: (message: Message) => void): this;
+  on(event: 'error', listener: (error: Error) => void): this;
+  on(event: 'close', listener: () => void): this;
+  on(event: string | symbol, listener: (...args: any[]) => void): this;
+  once(event: 'message', listener: (message: Message) => void): this;
+  once(event: 'error', listener: (error: Error) => void): this;
+  once(event: 'close', listener: () => void): this;
+  once(event: string | symbol, listener: (...args: any[]) => void): this;
+}
+
+/**
+ * Publishes one message to a topic of the default store. When it returns, the message is in the store and survives the
+ * publisher's death. Short, and synchronous: it waits for nobody.
+ *
+ * @param topic 1 to 200 of `[a-zA-Z0-9.-]`.
+ * @returns How many channels took it; 0 when none matches. {@link lastRejected} says how many refused.
+ * @throws {PubSubError} PS_ERR_INVALID_TOPIC; PS_ERR_INVALID_HEADERS; PS_ERR_TOO_LARGE; when none took it and some refused
+ * PS_ERR_STORE_FULL, PS_ERR_PERMISSION or PS_ERR_IO, else PS_ERR_QUEUE_FULL.
+ */
+export function publish(topic: string, data: Content, headers?: HeadersInput | null): number;
+
+/** How many matching channels refused this thread's last publish: they were full or could not be written. */
+export function lastRejected(): number;
+
+export interface PublisherOptions {
+  /** The store's directory; default: {@link home}. */
+  home?: string | undefined;
+}
+
+/** One message of a batch. */
+export type BatchItem = Content | { content: Content; headers?: HeadersInput | null | undefined };
+
+/** The sending end of one topic; faster than {@link publish} for many messages. It belongs to the thread that opened it. */
+export class Publisher {
+  /** @param topic 1 to 200 of `[a-zA-Z0-9.-]`, no wildcards. @throws {PubSubError} */
+  constructor(topic: string, options?: PublisherOptions);
+
+  readonly topic: string;
+  readonly closed: boolean;
+
+  /** Publishes one message, as {@link publish} does. */
+  publish(data: Content, headers?: HeadersInput | null): number;
+  /**
+   * Publishes many in order, as that many single publishes, but faster.
+   *
+   * @returns How many were handled, from the first: it stops before the first that would fail, and throws only when that
+   * is the first.
+   */
+  publishBatch(messages: readonly BatchItem[]): number;
+  /**
+   * Publishes many that lie end to end in one buffer, all with the same headers: the least work for each.
+   *
+   * @param lengths How many bytes of it each message has.
+   * @returns As {@link publishBatch}.
+   */
+  publishPacked(data: Content, lengths: Uint32Array | readonly number[], headers?: HeadersInput | null): number;
+
+  /** A second close does nothing. */
+  close(): void;
+  [Symbol.dispose](): void;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** The default store's directory: PUBSUB_HOME, else /dev/shm/pubsub, else in the system's temporary directory. */
+export function home(): string;
+/** The version of the library that is loaded. */
+export function version(): string;
+/** The channels of a store, formix-pubsub's included, dead ones marked. @throws {PubSubError} */
+export function list(home?: string): Stats[];
+/** Removes what dead processes left in a store. @returns How many channels were removed. @throws {PubSubError} */
+export function cleanup(home?: string): number;
+/**
+ * Makes a store, for instance one that a group shares. Others are made on first use, private to their user.
+ *
+ * @param options `mode`: 0o700, 0o770 or 0o777 (default: 0o770 with a group, else 0o700); `group`: by name or number.
+ * @throws {PubSubError} PS_ERR_EXISTS when it is there; PS_ERR_NOT_FOUND for a group that is not known; …
+ */
+export function createStore(
+  home?: string,
+  options?: { mode?: number | undefined; group?: string | undefined },
+): void;

@@ -1,0 +1,18 @@
+import pubsub from './lib/index.js';
+
+export const {
+  Channel,
+  Float,
+  Message,
+  PubSubError,
+  Publisher,
+  cleanup,
+  createStore,
+  float,
+  home,
+  lastRejected,
+  list,
+  publish,
+  version,
+} = pubsub;
+export default pubsub;

@@ -1,0 +1,163 @@
+'use strict';
+
+const { ps, check, opened, sizes } = require('./native');
+const { withHeaders, format } = require('./headers');
+const { refusal, wrongType } = require('./errors');
+const args = require('./arguments');
+
+/** Publishes one message to a topic of the default store; answers how many channels took it. */
+function publish(topic, data, headers) {
+  args.topic(topic);
+  const content = args.bytes(data);
+  return withHeaders(headers, (handle) => check(ps.publish(topic, content, content.byteLength, handle)));
+}
+
+/** How many matching channels refused this thread's last publish. */
+function lastRejected() {
+  return ps.lastRejected();
+}
+
+const forgotten = new FinalizationRegistry((handle) => ps.publisherClose(handle));
+
+// Batches are copied into one piece of memory; larger ones in several pieces.
+const PIECE = 1024 * 1024;
+
+/** The sending end of one topic. See index.d.ts. */
+class Publisher {
+  #topic;
+  #handle;
+
+  constructor(topic, options) {
+    args.topic(topic);
+    const { home } = args.options('the options of a publisher', options, ['home']);
+    const settings = { size: sizes.publisher, full_timeout_ms: 0, home: args.optionalText('home', home) };
+    this.#handle = opened((out) => ps.publisherOpen(topic, settings, out));
+    forgotten.register(this, this.#handle, this);
+    this.#topic = topic;
+  }
+
+  get topic() {
+    return this.#topic;
+  }
+
+  get closed() {
+    return this.#handle === 0n;
+  }
+
+  publish(data, headers) {
+    this.#mustBeOpen();
+    const content = args.bytes(data);
+    return withHeaders(headers, (handle) => check(ps.publisherPublish(this.#handle, content, content.byteLength, handle)));
+  }
+
+  publishBatch(messages) {
+    this.#mustBeOpen();
+    if (!Array.isArray(messages)) throw wrongType('a batch', 'an array', messages);
+    // All are looked at before the first is published: a mistake in the program publishes none.
+    const items = messages.map(item);
+    let handled = 0;
+    while (handled < items.length) {
+      const piece = nextPiece(items, handled);
+      let count;
+      try {
+        count = this.#publishPiece(items, handled, piece);
+      } catch (error) {
+        // As one batch: an error is told only when the first message has it.
+        if (handled > 0) return handled;
+        throw error;
+      }
+      handled += count;
+      if (count < piece.count) break;
+    }
+    return handled;
+  }
+
+  publishPacked(data, lengths, headers) {
+    this.#mustBeOpen();
+    const content = args.bytes(data);
+    const counts = lengths instanceof Uint32Array ? lengths : lengthsOf(lengths);
+    let total = 0;
+    for (const length of counts) total += length;
+    // The library trusts the lengths.
+    if (total > content.byteLength) {
+      throw refusal('PS_ERR_INVALID_ARGUMENT', `the lengths of a packed batch add up to ${total}, its data has ${content.byteLength} bytes`);
+    }
+    return this.#publishPacked(content, counts, headers);
+  }
+
+  close() {
+    const handle = this.#handle;
+    if (handle === 0n) return;
+    this.#handle = 0n;
+    forgotten.unregister(this);
+    ps.publisherClose(handle);
+  }
+
+  [Symbol.dispose]() {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose]() {
+    this.close();
+  }
+
+  #mustBeOpen() {
+    if (this.closed) throw refusal('PS_ERR_CLOSED', `the publisher of '${this.#topic}' is closed`);
+  }
+
+  #publishPiece(items, from, { count, bytes }) {
+    const first = items[from];
+    if (count === 1) {
+      this.publish(first.content, first.headers);
+      return 1;
+    }
+    const data = Buffer.allocUnsafe(bytes);
+    const lengths = new Uint32Array(count);
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      const { content } = items[from + i];
+      data.set(content, at);
+      lengths[i] = content.byteLength;
+      at += content.byteLength;
+    }
+    return this.#publishPacked(data, lengths, first.headers);
+  }
+
+  #publishPacked(data, lengths, headers) {
+    return withHeaders(headers, (handle) =>
+      Number(check(ps.publisherPublishPacked(this.#handle, data, lengths, lengths.length, handle))),
+    );
+  }
+}
+
+/** One entry of a batch: a content, or one with headers of its own. */
+function item(entry) {
+  const packaged = entry !== null && typeof entry === 'object' && 'content' in entry && !ArrayBuffer.isView(entry);
+  const content = args.bytes(packaged ? entry.content : entry);
+  const headers = packaged ? entry.headers : undefined;
+  return { content, headers, json: format(headers) };
+}
+
+/** How many of the items, from one on, travel in one crossing: those with the same headers, and not too much. */
+function nextPiece(items, from) {
+  const { json } = items[from];
+  let bytes = 0;
+  let count = 0;
+  while (from + count < items.length) {
+    const { content, json: other } = items[from + count];
+    if (other !== json || (count > 0 && bytes + content.byteLength > PIECE)) break;
+    bytes += content.byteLength;
+    count++;
+  }
+  return { count, bytes };
+}
+
+function lengthsOf(lengths) {
+  if (!Array.isArray(lengths)) throw wrongType('the lengths of a packed batch', 'a Uint32Array or an array', lengths);
+  return Uint32Array.from(lengths, (length) => {
+    if (length === undefined) throw wrongType('a length', 'a number', length);
+    return args.count('a length', length, 2 ** 32 - 1);
+  });
+}
+
+module.exports = { Publisher, lastRejected, publish };
