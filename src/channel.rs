@@ -281,7 +281,11 @@ impl Channel {
         ring.rest();
         // The bell costs publishers a system call, so it is armed for waits, and for who waits on the descriptor.
         if used && !ring.arm() {
-            return ring.next();
+            let message = ring.next()?;
+            if message.is_some() && ring.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(message);
         }
         Ok(None)
     }
