@@ -1,5 +1,7 @@
 //! The receiving end of a ring.
 
+#![forbid(unsafe_code)]
+
 use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
 use super::sync;

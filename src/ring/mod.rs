@@ -50,6 +50,8 @@
 //! The design and its costs were measured in prototypes before; ideas come from Aeron (recovery by format), the LMAX Disruptor
 //! and Vyukov's bounded queue (sequences in slots), and hazard pointers (Michael).
 
+#![forbid(unsafe_code)]
+
 pub(crate) mod consumer;
 pub(crate) mod memory;
 #[cfg(not(loom))]

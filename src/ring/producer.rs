@@ -1,5 +1,7 @@
 //! The sending end of a ring: space, commit, wake.
 
+#![forbid(unsafe_code)]
+
 use std::io;
 use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
