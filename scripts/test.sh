@@ -14,6 +14,7 @@ scripts   60    scripts/lint.sh scripts
 cargo     1500  cargo test --features cli --no-fail-fast
 crash     300   cargo test --features chaos --test crash
 build     900   scripts/build.sh
+model     900   cargo test --release --manifest-path models/Cargo.toml
 install   900   tests/install.sh
 cpp       900   tests/cpp.sh
 examples  600   tests/examples.sh

@@ -18,12 +18,14 @@ use crate::message::Message;
 use crate::message::id::TOKEN;
 use crate::monitor::Monitor;
 use crate::packed;
+use crate::ring::{Layout, RingInbox};
 use crate::store::{self, ChannelStats, FRESH_NS, Store};
 use crate::sys::chaos;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fd::Fd;
 use crate::sys::fifo::{self, Wait};
 use crate::sys::fork;
+use crate::sys::mapping::has_pair_swap;
 use crate::sys::process;
 use crate::topic::Pattern;
 
@@ -33,6 +35,8 @@ const CAPACITY_MESSAGES: u64 = 16_384;
 const CAPACITY_BYTES: u64 = 64 << 20;
 /// How often making a channel begins anew when a cleaner takes what is half made for rubbish.
 const ATTEMPTS: usize = 16;
+/// The FIFO gets its turn after this many messages from the ring.
+const TURN: u32 = 64;
 
 /// How to open a channel. `ChannelOptions::default()` is right for most.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +83,10 @@ pub struct Channel {
     /// Its directory's name in the store.
     name: String,
     inbox: Inbox,
+    /// Where the messages of libpubsub publishers come from, unless they travel by files.
+    ring: Option<RingInbox>,
+    /// Messages taken from the ring since the FIFO was looked at.
+    turn: u32,
     interrupt: Arc<Interrupt>,
     monitor: Monitor,
     closed: bool,
@@ -147,7 +155,12 @@ impl Channel {
             capacity_bytes: or_default(options.capacity_bytes, CAPACITY_BYTES),
             pid: process::pid(),
             opened_us: clock::wall_us(),
+            ring: None,
         };
+        let mut terms = terms;
+        if transport == Transport::Ring {
+            terms.ring = Some(layout(&terms)?);
+        }
         let (name, inbox) = make(&store, pattern, terms)
             .map_err(|e| Error::os(format_args!("opening a channel on '{topic}' in {}", store.home().display()), e))?;
         let interrupt = Interrupt {
@@ -156,7 +169,13 @@ impl Channel {
             fifo: Arc::clone(inbox.fifo()),
         };
         let path = store.home().join(&name);
+        let (control, held) = inbox.shared();
+        let ring = control.terms().ring.map(|layout| {
+            RingInbox::new(layout, Arc::clone(&control), held, Arc::clone(store.base()), name.as_bytes())
+        });
         Ok(Channel {
+            ring,
+            turn: 0,
             topic: topic.to_string(),
             monitor: Monitor::new(topic.to_string(), path.clone(), Arc::new(inbox.figures())),
             path,
@@ -194,6 +213,11 @@ impl Channel {
     pub fn fd(&mut self) -> Result<RawFd> {
         self.here()?;
         self.inbox.use_fd()?;
+        if let Some(ring) = &mut self.ring {
+            if !ring.arm() {
+                self.inbox.keep_token()?;
+            }
+        }
         Ok(self.interrupt.fifo.raw())
     }
 
@@ -226,10 +250,50 @@ impl Channel {
         self.monitor.clone()
     }
 
+    /// The next message from the ring or the FIFO.
+    fn next(&mut self) -> Result<Option<Message>> {
+        let Some(ring) = &mut self.ring else { return self.inbox.next() };
+        if self.inbox.has_returned() {
+            return self.inbox.next();
+        }
+        self.turn += 1;
+        if self.turn < TURN {
+            if let Some(message) = ring.next()? {
+                return Ok(Some(message));
+            }
+        }
+        // The ring is empty, or it is the FIFO's turn.
+        self.turn = 0;
+        let used = self.inbox.is_fd_used();
+        let message = self.inbox.next()?;
+        if message.is_some() {
+            if used && ring.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(message);
+        }
+        if let Some(message) = ring.next()? {
+            if used && ring.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(Some(message));
+        }
+        ring.rest();
+        // The bell costs publishers a system call, so it is armed for waits, and for who waits on the descriptor.
+        if used && !ring.arm() {
+            let message = ring.next()?;
+            if message.is_some() && ring.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(message);
+        }
+        Ok(None)
+    }
+
     /// The next message, or `None` at once.
     pub fn fetch(&mut self) -> Result<Option<Message>> {
         self.here()?;
-        let message = self.inbox.next()?;
+        let message = self.next()?;
         if message.is_none() {
             self.inbox.check_directory()?;
         }
@@ -256,7 +320,7 @@ impl Channel {
                     format_args!("the wait on '{}' was interrupted", self.topic),
                 ));
             }
-            if let Some(message) = self.inbox.next()? {
+            if let Some(message) = self.next()? {
                 return Ok(Some(message));
             }
             // Again: looking for a message has taken the interrupt's wake-up from the FIFO if it came since.
@@ -266,6 +330,11 @@ impl Channel {
             let remaining = deadline.remaining();
             if remaining == Some(Duration::ZERO) {
                 return Ok(None);
+            }
+            if let Some(ring) = &mut self.ring {
+                if ring.comes_soon() || !ring.arm() {
+                    continue;
+                }
             }
             if self.inbox.wait(remaining)? == Wait::Signal {
                 // When its handler called the interrupter, that ended this wait, too.
@@ -288,7 +357,7 @@ impl Channel {
         messages.push(first);
         let mut count = 1;
         while count < max {
-            match self.inbox.next() {
+            match self.next() {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) | Err(_) => break,
             }
@@ -306,7 +375,7 @@ impl Channel {
     ) -> std::result::Result<(usize, usize), PackError> {
         let (mut records, mut used) = (0, 0);
         loop {
-            let next = if records == 0 { self.fetch_wait(timeout) } else { self.inbox.next() };
+            let next = if records == 0 { self.fetch_wait(timeout) } else { self.next() };
             let message = match next {
                 Ok(Some(message)) => message,
                 Err(error) if records == 0 => return Err(error.into()),
@@ -364,6 +433,9 @@ impl Channel {
         if !self.interrupt.fifo.is_here() {
             return Ok(());
         }
+        if let Some(ring) = &self.ring {
+            ring.close();
+        }
         chaos::point("close.begin");
         match store::remove_channel(self.store.base(), self.name.as_bytes()) {
             // Somebody deleted it: that is what was wanted.
@@ -382,10 +454,19 @@ impl Drop for Channel {
 /// What to use when this is asked for.
 fn transport(asked: Transport) -> Result<Transport> {
     let ring = || {
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            "this version of libpubsub has no ring transport; use files, or leave the choice to it",
-        ))
+        if !cfg!(feature = "ring") {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this version of libpubsub has no ring transport; use files, or leave the choice to it",
+            ));
+        }
+        if !has_pair_swap() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this processor has no 16-byte compare-and-swap, which rings need; use files",
+            ));
+        }
+        Ok(Transport::Ring)
     };
     match asked {
         Transport::Files => Ok(Transport::Files),
@@ -399,6 +480,22 @@ fn transport(asked: Transport) -> Result<Transport> {
             _ => Ok(Transport::Files),
         },
     }
+}
+
+/// The sizes of a ring with these bounds.
+fn layout(terms: &Terms) -> Result<Layout> {
+    let drop_oldest = terms.policy == FullPolicy::DropOldest;
+    Layout::new(terms.capacity_messages, terms.capacity_bytes, drop_oldest).ok_or_else(|| {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            format_args!(
+                "a ring cannot hold {} messages or {} bytes: at most {} messages and 64 GiB",
+                terms.capacity_messages,
+                terms.capacity_bytes,
+                Layout::SLOTS_MAX
+            ),
+        )
+    })
 }
 
 /// Makes the channel's directory under `tmp`, with its lock held, and renames it into the store, so that nobody sees one

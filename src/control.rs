@@ -6,12 +6,13 @@
 //! |---|---|---|
 //! | 0 | magic `"pubsub\0C"` | receiver, before the channel can be seen |
 //! | 1 | version, 1 | " |
-//! | 2 | transport: 2 files | " |
+//! | 2 | transport: 1 ring, 2 files | " |
 //! | 3 | policy when full: 0 reject, 1 drop oldest | " |
 //! | 4, 5 | capacity in messages, in bytes | " |
 //! | 6 | the receiver's pid in its own namespace | " |
 //! | 7 | opened, microseconds since the epoch | " |
 //! | 8 | length of the pattern; its bytes stand from word 128 on | " |
+//! | 9, 10, 11 | ring: slots, chunks, bytes of a chunk; the file is as long as they say (see `ring`) | " |
 //! | 24, 32 | messages and bytes queued by libpubsub publishers, signed | all |
 //! | 40 | overflow: 1 when a message file was linked whose id did not fit into the FIFO | all |
 //! | 48, 49 | messages rejected, dropped | publishers |
@@ -31,13 +32,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
+use crate::ring::Layout;
 use crate::sys::chaos;
 use crate::sys::directory::read_at;
 use crate::sys::fd::status;
 use crate::sys::lock;
-use crate::sys::mapping::{Mapping, reserve};
+use crate::sys::mapping::{Mapping, reserve, reserve_range, set_len};
 
 /// The file's name in a channel's directory.
 pub(crate) const FILE: &[u8] = b"control";
@@ -58,6 +61,9 @@ const W_CAPACITY_BYTES: usize = 5;
 const W_PID: usize = 6;
 const W_OPENED: usize = 7;
 const W_PATTERN_LEN: usize = 8;
+const W_SLOTS: usize = 9;
+const W_CHUNKS: usize = 10;
+const W_CHUNK_SIZE: usize = 11;
 const W_QUEUED_MESSAGES: usize = 24;
 const W_QUEUED_BYTES: usize = 32;
 const W_OVERFLOW: usize = 40;
@@ -100,6 +106,8 @@ pub(crate) struct Terms {
     pub capacity_bytes: u64,
     pub pid: u32,
     pub opened_us: u64,
+    /// The ring behind the page; `None`: messages travel by files alone.
+    pub ring: Option<Layout>,
 }
 
 /// Counters of a channel at one moment.
@@ -130,7 +138,8 @@ impl From<io::Error> for Unusable {
 /// A mapped control page.
 #[derive(Debug)]
 pub(crate) struct Control {
-    map: Mapping,
+    /// The page, or the whole file where there is a ring.
+    map: Arc<Mapping>,
     terms: Terms,
 }
 
@@ -141,13 +150,24 @@ impl Control {
     /// `mapped` is the same file, opened once more: a mapping keeps what was mapped open, and a forked child inherits it,
     /// so that a lock on `mapped` would outlive this process.
     pub(crate) fn create(held: BorrowedFd<'_>, mapped: BorrowedFd<'_>, terms: Terms) -> io::Result<Control> {
-        reserve(held, BYTES)?;
+        match &terms.ring {
+            None => reserve(held, BYTES)?,
+            Some(ring) => {
+                set_len(held, ring.bytes())?;
+                reserve_range(held, 0, ring.fixed_bytes())?;
+            }
+        }
         if !lock::try_lock(held, RECEIVER)? {
             return Err(io::Error::other("another process locked a file that was just made"));
         }
-        let map = Mapping::new(mapped, WORDS)?;
+        let map = Mapping::new(mapped, words(&terms))?;
         let set = |word, value| map.word(word).store(value, Relaxed);
-        set(W_TRANSPORT, 2);
+        if let Some(ring) = &terms.ring {
+            set(W_SLOTS, ring.slots);
+            set(W_CHUNKS, u64::from(ring.chunks));
+            set(W_CHUNK_SIZE, u64::from(ring.chunk_size));
+        }
+        set(W_TRANSPORT, if terms.ring.is_some() { 1 } else { 2 });
         set(W_POLICY, matches!(terms.policy, FullPolicy::DropOldest) as u64);
         set(W_CAPACITY_MESSAGES, terms.capacity_messages);
         set(W_CAPACITY_BYTES, terms.capacity_bytes);
@@ -162,15 +182,20 @@ impl Control {
         set(W_VERSION, VERSION);
         set(W_MAGIC, MAGIC);
         // Published by the rename of the directory, a system call that orders everything before it.
-        Ok(Control { map, terms })
+        Ok(Control { map: Arc::new(map), terms })
     }
 
     /// Maps the page of a channel that another process opened.
     pub(crate) fn attach(file: BorrowedFd<'_>) -> Result<Control, Unusable> {
         // Checked with pread before it is mapped: a file that is too short would be SIGBUS.
         let (terms, _) = inspect(file)?;
-        let map = Mapping::new(file, WORDS)?;
-        Ok(Control { map, terms })
+        let map = Mapping::new(file, words(&terms))?;
+        Ok(Control { map: Arc::new(map), terms })
+    }
+
+    /// The mapped file.
+    pub(crate) fn map(&self) -> &Arc<Mapping> {
+        &self.map
     }
 
     pub(crate) fn terms(&self) -> &Terms {
@@ -253,6 +278,11 @@ impl Control {
         self.figure(W_DROPPED).fetch_add(1, SeqCst);
     }
 
+    /// Counts drops that the receiver of a ring has noticed.
+    pub(crate) fn count_dropped(&self, messages: u64) {
+        self.figure(W_DROPPED).fetch_add(messages, Relaxed);
+    }
+
     /// Takes an announcement back: somebody else had removed the file.
     pub(crate) fn withdraw_drop(&self) {
         self.figure(W_DROPPED).fetch_sub(1, SeqCst);
@@ -269,6 +299,11 @@ impl Control {
     pub(crate) fn count_malformed(&self) {
         self.figure(W_MALFORMED).fetch_add(1, Relaxed);
     }
+}
+
+/// How much of the file is mapped.
+fn words(terms: &Terms) -> usize {
+    terms.ring.map_or(WORDS, |ring| ring.bytes() / 8)
 }
 
 fn counters(load: impl Fn(usize) -> u64) -> Counters {
@@ -306,9 +341,24 @@ pub(crate) fn inspect(file: BorrowedFd<'_>) -> Result<(Terms, Counters), Unusabl
         1 => FullPolicy::DropOldest,
         _ => return Err(Unusable::Corrupt("its control page has an unknown policy")),
     };
-    if word(W_TRANSPORT) != 2 {
-        return Err(Unusable::Corrupt("its control page has an unknown transport"));
-    }
+    let ring = match word(W_TRANSPORT) {
+        1 => {
+            let number = |index| u32::try_from(word(index)).unwrap_or(u32::MAX);
+            let ring = Layout {
+                slots: word(W_SLOTS),
+                bound: word(W_CAPACITY_MESSAGES),
+                chunks: number(W_CHUNKS),
+                chunk_size: number(W_CHUNK_SIZE),
+                drop_oldest: policy == FullPolicy::DropOldest,
+            };
+            if !ring.is_valid() || ring.bytes() as u64 != stat.st_size as u64 {
+                return Err(Unusable::Corrupt("its ring has an impossible size"));
+            }
+            Some(ring)
+        }
+        2 => None,
+        _ => return Err(Unusable::Corrupt("its control page has an unknown transport")),
+    };
     let len = usize::try_from(word(W_PATTERN_LEN)).unwrap_or(usize::MAX);
     let pattern = (W_PATTERN * 8).checked_add(len).and_then(|end| bytes.get(W_PATTERN * 8..end));
     let Some(Ok(pattern)) = pattern.map(std::str::from_utf8) else {
@@ -316,12 +366,13 @@ pub(crate) fn inspect(file: BorrowedFd<'_>) -> Result<(Terms, Counters), Unusabl
     };
     let terms = Terms {
         pattern: pattern.to_string(),
-        transport: Transport::Files,
+        transport: if ring.is_some() { Transport::Ring } else { Transport::Files },
         policy,
         capacity_messages: word(W_CAPACITY_MESSAGES),
         capacity_bytes: word(W_CAPACITY_BYTES),
         pid: word(W_PID) as u32,
         opened_us: word(W_OPENED),
+        ring,
     };
     Ok((terms, counters(word)))
 }
@@ -344,6 +395,7 @@ mod tests {
             capacity_bytes: bytes,
             pid: 7,
             opened_us: 9,
+            ring: None,
         }
     }
 

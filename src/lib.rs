@@ -77,6 +77,7 @@ mod message;
 mod monitor;
 mod packed;
 mod publisher;
+mod ring;
 mod store;
 mod sys;
 mod topic;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Delivery, FileMode, MessageFile, Outbox};
 use crate::message::{Headers, v1};
+use crate::ring::Record;
 use crate::store::{Store, Target};
 use crate::sys::chaos;
 use crate::sys::clock::{self, Deadline};
@@ -284,7 +285,7 @@ impl Route {
             prefix.clear();
             let now = clock::wall_us();
             v1::write_prefix(prefix, self.store.next_id(now)?, now, topic, headers, len);
-            let mut sending = Sending { store: &self.store, prefix, data, mode: None, file: None };
+            let mut sending = Sending { store: &self.store, prefix, now, topic, headers, data, mode: None, file: None };
             let mut tally = Tally { topic, taken: 0, rejected: 0, reason: None };
             let result = sending.send_to_all(&self.targets, full_timeout, &mut tally);
             if let Some(file) = sending.file.take() {
@@ -304,6 +305,10 @@ impl Route {
 struct Sending<'a> {
     store: &'a Store,
     prefix: &'a mut Vec<u8>,
+    /// When it was published, microseconds since the epoch.
+    now: u64,
+    topic: &'a str,
+    headers: &'a str,
     data: &'a [u8],
     /// The mode of its file, wide enough for the owners of the channels so far.
     mode: Option<FileMode>,
@@ -368,9 +373,8 @@ impl Sending<'_> {
                 return Outcome::Settled;
             }
         };
-        let base = self.store.base();
         let bytes = self.bytes();
-        if !outbox.reserve(base, bytes) {
+        if !outbox.is_ring() && !outbox.reserve(self.store.base(), bytes) {
             // A dead receiver makes no room.
             if outbox.is_abandoned() {
                 target.close();
@@ -380,13 +384,16 @@ impl Sending<'_> {
         }
         // Two ids cannot both be taken unless something else makes files here.
         for _ in 0..4 {
-            if let Err(error) = self.admit(outbox.owner).and_then(|()| self.write()) {
-                outbox.release(bytes);
-                tally.refused(Some(&outbox), error);
-                return Outcome::Settled;
-            }
-            let Some(file) = &self.file else { break };
-            match outbox.deliver(base, file, self.id(), bytes) {
+            let delivery = match self.try_send_to(&outbox) {
+                Ok(delivery) => delivery,
+                Err(error) => {
+                    if !outbox.is_ring() {
+                        outbox.release(bytes);
+                    }
+                    Delivery::Failed(error)
+                }
+            };
+            match delivery {
                 Delivery::Taken => {
                     tally.taken += 1;
                     return Outcome::Settled;
@@ -400,28 +407,50 @@ impl Sending<'_> {
                     tally.refused(Some(&outbox), error);
                     return Outcome::Settled;
                 }
-                Delivery::FileSpent => {
-                    // Earlier receivers were faster than this publish: the others get the same message in a new file. Or it
-                    // takes one with a name.
-                    self.file = None;
-                    outbox.reserve_anyway(bytes);
-                }
+                // Earlier receivers were faster than this publish: the others get the same message in a new file. Or it
+                // takes one with a name.
+                Delivery::FileSpent => self.file = None,
                 Delivery::IdTaken => {
                     // The channels that have the file keep its id: the others get a file with a new one.
                     if let Err(error) = self.renumber() {
                         tally.refused(Some(&outbox), error);
                         return Outcome::Settled;
                     }
-                    outbox.reserve_anyway(bytes);
                 }
             }
+            if !outbox.is_ring() {
+                outbox.reserve_anyway(bytes);
+            }
         }
-        outbox.release(bytes);
+        if !outbox.is_ring() {
+            outbox.release(bytes);
+        }
         tally.refused(
             Some(&outbox),
             Error::new(ErrorKind::Corrupt, "message ids are taken again and again in a channel"),
         );
         Outcome::Settled
+    }
+
+    fn try_send_to(&mut self, outbox: &Outbox) -> Result<Delivery> {
+        let id = self.id();
+        if outbox.is_ring() {
+            let record =
+                Record { id, timestamp_us: self.now, topic: self.topic, headers_json: self.headers, data: self.data };
+            if !outbox.wants_file(&record) {
+                return Ok(outbox.deliver_record(self.store.base(), &record));
+            }
+        }
+        let bytes = self.bytes();
+        let base = Arc::clone(self.store.base());
+        let now = self.now;
+        self.admit(outbox.owner)?;
+        let file = self.file()?;
+        Ok(if outbox.is_ring() {
+            outbox.deliver_file(&base, file, id, bytes, now)
+        } else {
+            outbox.deliver(&base, file, id, bytes)
+        })
     }
 
     /// Lets a channel's owner read the file, besides those whose channels came before.
@@ -436,17 +465,18 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Writes the file, once.
-    fn write(&mut self) -> Result<()> {
-        if self.file.is_some() {
-            return Ok(());
-        }
-        let mode = self.mode.unwrap_or_else(|| self.store.message_file_mode(std::iter::empty()));
-        let file = MessageFile::write(self.store.base(), mode, self.prefix, self.data);
-        let home = self.store.home();
-        self.file =
-            Some(file.map_err(|e| Error::os(format_args!("writing a message in the store {}", home.display()), e))?);
-        Ok(())
+    /// The message in a file, written once.
+    fn file(&mut self) -> Result<&MessageFile> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let mode = self.mode.unwrap_or_else(|| self.store.message_file_mode(std::iter::empty()));
+                let home = self.store.home();
+                MessageFile::write(self.store.base(), mode, self.prefix, self.data)
+                    .map_err(|e| Error::os(format_args!("writing a message in the store {}", home.display()), e))?
+            }
+        };
+        Ok(self.file.insert(file))
     }
 
     fn renumber(&mut self) -> Result<()> {

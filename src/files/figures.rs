@@ -17,6 +17,7 @@ pub(crate) struct Figures {
     pub(super) base: Arc<Directory>,
     pub(super) directory: Vec<u8>,
     pub(super) control: Arc<Control>,
+    pub(super) held: Arc<Fd>,
     pub(super) returned_size: Arc<AtomicU64>,
     pub(super) fifo: Arc<Fd>,
 }
@@ -33,7 +34,11 @@ impl Figures {
 
     /// How many messages wait, and their bytes: what is in the directory, and what came back from there.
     pub(crate) fn unread(&self) -> io::Result<(u64, u64)> {
-        let (messages, bytes) = unread(&self.base, &self.directory)?;
+        let (mut messages, mut bytes) = unread(&self.base, &self.directory)?;
+        if let Some(layout) = &self.control.terms().ring {
+            let in_ring = crate::ring::unread(self.held.get()?, layout)?;
+            (messages, bytes) = (messages + in_ring.0, bytes + in_ring.1);
+        }
         let returned = self.returned_size.load(Relaxed);
         Ok((messages + u64::from(returned != 0), bytes + returned.saturating_sub(1)))
     }

@@ -4,7 +4,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::sys::fork;
 use crate::topic::Pattern;
 
 /// What is read of a message file at first: most messages are smaller.
-const FIRST_READ: usize = 8192;
+pub(crate) const FIRST_READ: usize = 8192;
 /// Ids taken from the FIFO at a time: a page of them.
 const REFILL: usize = 4096;
 /// Entries that cannot be parsed are kept for a look, this many.
@@ -41,7 +41,7 @@ pub(crate) struct Inbox {
     pattern: Pattern,
     control: Arc<Control>,
     /// The control page's file: its lock says that this receiver lives.
-    held: Fd,
+    held: Arc<Fd>,
     fifo: Arc<Fd>,
     fifo_capacity: usize,
     /// Ids taken from the FIFO or found in the directory, in the order in which to deliver.
@@ -80,12 +80,6 @@ enum Take {
     Skipped,
 }
 
-/// What was read of a message file.
-enum Parsed {
-    Message(Message, u64),
-    Malformed,
-}
-
 impl Inbox {
     /// Over a directory that holds a queue and a control page, before it can be seen.
     pub(crate) fn open(
@@ -105,7 +99,7 @@ impl Inbox {
             directory: directory.to_vec(),
             pattern,
             control: Arc::new(control),
-            held,
+            held: Arc::new(held),
             fifo: Arc::new(fifo),
             pending: VecDeque::new(),
             returned: None,
@@ -135,9 +129,29 @@ impl Inbox {
             base: Arc::clone(&self.base),
             directory: self.directory.clone(),
             control: Arc::clone(&self.control),
+            held: Arc::clone(&self.held),
             returned_size: Arc::clone(&self.returned_size),
             fifo: Arc::clone(&self.fifo),
         }
+    }
+
+    /// What the ring beside it shares with it.
+    pub(crate) fn shared(&self) -> (Arc<Control>, Arc<Fd>) {
+        (Arc::clone(&self.control), Arc::clone(&self.held))
+    }
+
+    /// Whether somebody waits on the descriptor.
+    pub(crate) fn is_fd_used(&self) -> bool {
+        self.fd_in_use
+    }
+
+    /// A message waits elsewhere: the descriptor stays readable.
+    pub(crate) fn keep_token(&mut self) -> Result<()> {
+        self.keep_readable_if(true)
+    }
+
+    pub(crate) fn has_returned(&self) -> bool {
+        self.returned.is_some()
     }
 
     pub(crate) fn fifo(&self) -> &Arc<Fd> {
@@ -411,7 +425,10 @@ impl Inbox {
 
     /// Keeps the descriptor readable while there is more.
     fn keep_readable(&mut self) -> Result<()> {
-        let more = !self.pending.is_empty() || self.list_due || self.returned.is_some();
+        self.keep_readable_if(!self.pending.is_empty() || self.list_due || self.returned.is_some())
+    }
+
+    fn keep_readable_if(&mut self, more: bool) -> Result<()> {
         if self.fd_in_use && !self.token_out && more {
             let fifo = self.fifo.get().map_err(|e| self.error("waking channel", e))?;
             match fifo::write_own_entry(fifo, TOKEN) {
@@ -440,10 +457,7 @@ impl Inbox {
                 };
             }
         };
-        let (mut message, size) = match self.read(&file)? {
-            Parsed::Message(message, size) => (message, size),
-            Parsed::Malformed => return self.set_aside(id),
-        };
+        let Some((mut message, size)) = read_message(&file, &mut self.buffer)? else { return self.set_aside(id) };
         drop(file);
         chaos::point("fetch.parsed");
         // Who removes the file has the message.
@@ -473,65 +487,6 @@ impl Inbox {
         Ok(Take::Message(message))
     }
 
-    /// Reads a message file: no more than it says, and no more than there is.
-    fn read(&mut self, file: &OwnedFd) -> Result<Parsed> {
-        let fd = file.as_fd();
-        let error = |e| Error::os("reading a message", e);
-        // A directory or the like opens, but cannot be read.
-        let Ok(mut n) = read_some_at(fd, &mut self.buffer[..], 0) else { return Ok(Parsed::Malformed) };
-        // Most messages are whole with that; what is not may have been read in part.
-        if n < FIRST_READ && !v1::is_whole(&self.buffer[..n]) {
-            let Ok(more) = read_at(fd, &mut self.buffer[n..], n as u64) else { return Ok(Parsed::Malformed) };
-            n += more;
-        }
-        // Beyond the first piece the file's size decides what may be allocated.
-        let size = if n < FIRST_READ { n as u64 } else { status(fd).map_err(error)?.st_size as u64 };
-        let mut longer = Vec::new();
-        let mut bytes = &self.buffer[..n];
-        let prefix = loop {
-            match v1::parse_prefix(bytes) {
-                Ok(prefix) => break prefix,
-                Err(PrefixError::Malformed(_)) => return Ok(Parsed::Malformed),
-                Err(PrefixError::Incomplete { need }) => {
-                    if need > size || need as usize <= bytes.len() {
-                        return Ok(Parsed::Malformed);
-                    }
-                    longer = Vec::new();
-                    let out_of_memory = |_| Error::os("reading a message", io::ErrorKind::OutOfMemory.into());
-                    longer.try_reserve_exact(need as usize).map_err(out_of_memory)?;
-                    longer.resize(need as usize, 0);
-                    if read_at(fd, &mut longer, 0).map_err(error)? < longer.len() {
-                        return Ok(Parsed::Malformed);
-                    }
-                    bytes = &longer;
-                }
-            }
-        };
-        let end = prefix.len as u64 + u64::from(prefix.data_len);
-        if end > size {
-            return Ok(Parsed::Malformed);
-        }
-        let head = MessageHead {
-            id: prefix.id,
-            timestamp_us: i64::try_from(prefix.timestamp_us).unwrap_or(i64::MAX),
-            kind: MessageKind::Data,
-            dropped_before: 0,
-            epoch: 0,
-            offset: 0,
-        };
-        let mut message = Message::new(head, prefix.topic, prefix.headers_json, prefix.data_len as usize)?;
-        let here = &bytes[prefix.len..];
-        let here = &here[..here.len().min(prefix.data_len as usize)];
-        let offset = (prefix.len + here.len()) as u64;
-        let (first, rest) = message.data_mut().split_at_mut(here.len());
-        first.copy_from_slice(here);
-        if read_at(fd, rest, offset).map_err(error)? < rest.len() {
-            return Ok(Parsed::Malformed);
-        }
-        drop(longer);
-        Ok(Parsed::Message(message, size))
-    }
-
     /// Gets an entry that is no message out of the way: the first few are renamed for `doctor`, the others removed.
     fn set_aside(&mut self, id: u64) -> Result<Take> {
         let path = EntryPath::of_message(&self.directory, id);
@@ -555,6 +510,66 @@ impl Inbox {
     fn error(&self, what: &str, error: io::Error) -> Error {
         Error::os(format_args!("{what} '{}'", String::from_utf8_lossy(&self.directory)), error)
     }
+}
+
+/// Reads a message file: no more than it says, and no more than there is.
+/// Answers the message and the file's size; `None`: it is no message.
+pub(crate) fn read_message(file: impl AsFd, buffer: &mut [u8; FIRST_READ]) -> Result<Option<(Message, u64)>> {
+    let fd = file.as_fd();
+    let error = |e| Error::os("reading a message", e);
+    // A directory or the like opens, but cannot be read.
+    let Ok(mut n) = read_some_at(fd, &mut buffer[..], 0) else { return Ok(None) };
+    // Most messages are whole with that; what is not may have been read in part.
+    if n < FIRST_READ && !v1::is_whole(&buffer[..n]) {
+        let Ok(more) = read_at(fd, &mut buffer[n..], n as u64) else { return Ok(None) };
+        n += more;
+    }
+    // Beyond the first piece the file's size decides what may be allocated.
+    let size = if n < FIRST_READ { n as u64 } else { status(fd).map_err(error)?.st_size as u64 };
+    let mut longer = Vec::new();
+    let mut bytes = &buffer[..n];
+    let prefix = loop {
+        match v1::parse_prefix(bytes) {
+            Ok(prefix) => break prefix,
+            Err(PrefixError::Malformed(_)) => return Ok(None),
+            Err(PrefixError::Incomplete { need }) => {
+                if need > size || need as usize <= bytes.len() {
+                    return Ok(None);
+                }
+                longer = Vec::new();
+                let out_of_memory = |_| Error::os("reading a message", io::ErrorKind::OutOfMemory.into());
+                longer.try_reserve_exact(need as usize).map_err(out_of_memory)?;
+                longer.resize(need as usize, 0);
+                if read_at(fd, &mut longer, 0).map_err(error)? < longer.len() {
+                    return Ok(None);
+                }
+                bytes = &longer;
+            }
+        }
+    };
+    let end = prefix.len as u64 + u64::from(prefix.data_len);
+    if end > size {
+        return Ok(None);
+    }
+    let head = MessageHead {
+        id: prefix.id,
+        timestamp_us: i64::try_from(prefix.timestamp_us).unwrap_or(i64::MAX),
+        kind: MessageKind::Data,
+        dropped_before: 0,
+        epoch: 0,
+        offset: 0,
+    };
+    let mut message = Message::new(head, prefix.topic, prefix.headers_json, prefix.data_len as usize)?;
+    let here = &bytes[prefix.len..];
+    let here = &here[..here.len().min(prefix.data_len as usize)];
+    let offset = (prefix.len + here.len()) as u64;
+    let (first, rest) = message.data_mut().split_at_mut(here.len());
+    first.copy_from_slice(here);
+    if read_at(fd, rest, offset).map_err(error)? < rest.len() {
+        return Ok(None);
+    }
+    drop(longer);
+    Ok(Some((message, size)))
 }
 
 /// Whether an id may be one: given out within a day, by its own clock.

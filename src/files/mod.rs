@@ -27,7 +27,7 @@ mod outbox;
 mod spool;
 
 pub(crate) use figures::{Figures, unread};
-pub(crate) use inbox::Inbox;
+pub(crate) use inbox::{FIRST_READ, Inbox, read_message};
 pub(crate) use outbox::{Delivery, Outbox, message_id};
 pub(crate) use spool::{FORMIX_TMP_AGE, FileMode, MessageFile, NEW, TMP};
 
@@ -36,6 +36,7 @@ use std::time::Duration;
 /// The FIFO's name in a channel's directory.
 pub(crate) const QUEUE: &[u8] = b"queue";
 
-/// For how long a queue's figure must disagree with an empty directory before it counts as left by the dead. A publisher
-/// that is merely slow loses nothing by it: its message is delivered, and the figure is off by one until the next healing.
-const SETTLE: Duration = Duration::from_millis(10);
+/// For how long a queue's figure must disagree with an empty directory before it counts as left by the dead: longer than a
+/// living publisher is kept from the processor on a busy machine. One that is slower still loses nothing by it: its message is
+/// delivered, and the figure is off by one until the next healing.
+const SETTLE: Duration = Duration::from_millis(200);

@@ -5,13 +5,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use super::{MessageFile, QUEUE};
 use crate::control::{self, Control, FullPolicy, Unusable};
 use crate::error::{Error, ErrorKind};
 use crate::message::id::{TOKEN, is_native};
+use crate::ring::{Record, RingOutbox};
 use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fd::{Fd, status};
@@ -48,7 +49,9 @@ pub(crate) struct Outbox {
     directory: Vec<u8>,
     fifo: Fd,
     /// `None`: a formix-pubsub channel.
-    control: Option<Control>,
+    control: Option<Arc<Control>>,
+    /// The way of libpubsub publishers to a ring channel.
+    ring: Option<RingOutbox>,
     /// The user whose channel it is.
     pub owner: u32,
     /// Drop-oldest: ids seen in the directory, oldest first, that were there at the last look.
@@ -57,6 +60,9 @@ pub(crate) struct Outbox {
     pub used: AtomicU64,
     /// How many of them the process has open.
     open: Arc<AtomicUsize>,
+    /// Ring: messages since the receiver was last looked after, and when that was.
+    since_look: AtomicU32,
+    looked_us: AtomicU64,
 }
 
 impl Outbox {
@@ -80,12 +86,17 @@ impl Outbox {
         };
         let owner = status(&fifo).map_err(|e| Error::os("looking at a queue", e))?.st_uid;
         let page = EntryPath::new(directory, control::FILE);
-        let control = match base.open_at(page.as_c_str(), libc::O_RDWR, 0) {
+        let (control, ring) = match base.open_at(page.as_c_str(), libc::O_RDWR, 0) {
             Ok(file) => match Control::attach(file.as_fd()) {
-                Ok(control) => Some(control),
+                Ok(control) => {
+                    let control = Arc::new(control);
+                    let ring =
+                        control.terms().ring.map(|layout| RingOutbox::new(layout, Arc::clone(&control), Fd::new(file)));
+                    (Some(control), ring)
+                }
                 Err(unusable) => return Err(unusable_error(unusable, &name())),
             },
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => None,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => (None, None),
             Err(error) => {
                 return Err(Error::os(format_args!("opening the control page of channel '{}'", name()), error));
             }
@@ -96,10 +107,102 @@ impl Outbox {
             directory: directory.to_vec(),
             fifo: Fd::new(fifo),
             control,
+            ring,
             owner,
             oldest: Mutex::default(),
             used: AtomicU64::new(0),
+            since_look: AtomicU32::new(0),
+            looked_us: AtomicU64::new(0),
         }))
+    }
+
+    pub(crate) fn is_ring(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// Whether a message for the ring lies in a file, which must be [linked](Outbox::deliver_file) then.
+    pub(crate) fn wants_file(&self, record: &Record<'_>) -> bool {
+        self.ring.as_ref().is_some_and(|ring| ring.wants_file(record))
+    }
+
+    /// Puts a message into the ring.
+    pub(crate) fn deliver_record(&self, base: &Directory, record: &Record<'_>) -> Delivery {
+        let Some(ring) = &self.ring else { return Delivery::Gone };
+        if self.is_dead_now_and_then(record.timestamp_us) {
+            return Delivery::Gone;
+        }
+        self.delivery(ring.publish(base, &self.directory, record, || self.wake()))
+    }
+
+    /// Puts a message into the ring whose content is in a file.
+    pub(crate) fn deliver_file(
+        &self,
+        base: &Directory,
+        file: &MessageFile,
+        id: u64,
+        bytes: u64,
+        now_us: u64,
+    ) -> Delivery {
+        let (Some(ring), Some(control)) = (&self.ring, &self.control) else { return Delivery::Gone };
+        while !control.try_reserve(bytes) {
+            if !ring.drop_oldest(base, &self.directory, now_us) {
+                return self.delivery(crate::ring::Outcome::Full);
+            }
+        }
+        let name = crate::ring::file_name(id);
+        let path = EntryPath::new(&self.directory, name.as_bytes());
+        let delivery = match file.link(base, path.as_c_str()) {
+            Ok(()) => {
+                chaos::point("publish.linked");
+                let delivery = self.delivery(ring.publish_file(base, &self.directory, id, now_us, || self.wake()));
+                if !matches!(delivery, Delivery::Taken) {
+                    let _ = base.unlink(path.as_c_str());
+                }
+                delivery
+            }
+            Err(error) => self.link_error(file, error),
+        };
+        if !matches!(delivery, Delivery::Taken) {
+            self.release(bytes);
+        }
+        delivery
+    }
+
+    fn delivery(&self, outcome: crate::ring::Outcome) -> Delivery {
+        use crate::ring::Outcome;
+        match outcome {
+            Outcome::Taken => Delivery::Taken,
+            // A dead receiver's queue stays full.
+            Outcome::Full if self.is_abandoned() => Delivery::Gone,
+            Outcome::Full => Delivery::Full,
+            Outcome::Gone => Delivery::Gone,
+            Outcome::NoMemory(error) => Delivery::Failed(self.error("reserving memory for channel", error)),
+            Outcome::Corrupt => Delivery::Failed(Error::new(
+                ErrorKind::Corrupt,
+                format_args!(
+                    "the ring of channel '{}' is corrupt; close the channel and open a new one",
+                    String::from_utf8_lossy(&self.directory)
+                ),
+            )),
+        }
+    }
+
+    /// Wakes the receiver. A full FIFO wakes as well, and a receiver that is gone is noticed elsewhere.
+    fn wake(&self) {
+        if let Ok(fifo) = self.fifo.get() {
+            let _ = fifo::write_entry(fifo, TOKEN);
+        }
+    }
+
+    /// Looks after the receiver every 1,000 messages or 10 ms.
+    fn is_dead_now_and_then(&self, now_us: u64) -> bool {
+        let count = self.since_look.fetch_add(1, Relaxed);
+        if count < 1_000 && now_us.saturating_sub(self.looked_us.load(Relaxed)) < 10_000 {
+            return false;
+        }
+        self.since_look.store(0, Relaxed);
+        self.looked_us.store(now_us, Relaxed);
+        self.is_abandoned()
     }
 
     /// Takes room for a message of this many bytes in its file; false when the queue is full and rejects. What is
@@ -170,16 +273,7 @@ impl Outbox {
             chaos::point("publish.linked");
         }
         if let Err(error) = file.link(base, path.as_c_str()) {
-            return match error.raw_os_error() {
-                Some(libc::EEXIST) => Delivery::IdTaken,
-                Some(libc::ENOENT | libc::EACCES)
-                    if file.is_spent() && !chaos::planted("a spent file counts as gone") =>
-                {
-                    Delivery::FileSpent
-                }
-                Some(libc::ENOENT | libc::ENOTDIR) => Delivery::Gone,
-                _ => Delivery::Failed(self.error("linking a message into channel", error)),
-            };
+            return self.link_error(file, error);
         }
         if rung_before {
             return Delivery::Taken;
@@ -196,6 +290,17 @@ impl Outbox {
                 let failed = Delivery::Failed(self.error("writing to the queue of channel", error));
                 self.take_back(base, &path, failed)
             }
+        }
+    }
+
+    fn link_error(&self, file: &MessageFile, error: io::Error) -> Delivery {
+        match error.raw_os_error() {
+            Some(libc::EEXIST) => Delivery::IdTaken,
+            Some(libc::ENOENT | libc::EACCES) if file.is_spent() && !chaos::planted("a spent file counts as gone") => {
+                Delivery::FileSpent
+            }
+            Some(libc::ENOENT | libc::ENOTDIR) => Delivery::Gone,
+            _ => Delivery::Failed(self.error("linking a message into channel", error)),
         }
     }
 

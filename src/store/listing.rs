@@ -109,6 +109,9 @@ fn look_at(home: &Path, base: &Directory, name: &[u8]) -> Option<ChannelStats> {
     let page = EntryPath::new(name, control::FILE);
     if let Ok(file) = base.open_at(page.as_c_str(), libc::O_RDONLY, 0) {
         if let Ok((terms, counters)) = control::inspect(file.as_fd()) {
+            let in_ring = terms.ring.as_ref().and_then(|ring| crate::ring::unread(file.as_fd(), ring).ok());
+            let in_ring = in_ring.unwrap_or_default();
+            let unread = (unread.0 + in_ring.0, unread.1 + in_ring.1);
             return Some(ChannelStats::new(path, &terms, counters, unread, alive));
         }
     }

@@ -43,6 +43,18 @@ pub(crate) fn try_lock(fd: impl AsFd, byte: i64) -> io::Result<bool> {
     }
 }
 
+/// Gives a lock back.
+pub(crate) fn unlock(fd: impl AsFd, byte: i64) -> io::Result<()> {
+    let mut lock = flock(byte);
+    lock.l_type = libc::F_UNLCK as _;
+    // SAFETY: the descriptor is borrowed and the lock description is valid.
+    if unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), SET, &lock) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Whether somebody else holds the write lock of this byte.
 pub(crate) fn is_locked(fd: impl AsFd, byte: i64) -> io::Result<bool> {
     loop {

@@ -86,7 +86,8 @@ fn every_named_point_is_tried() {
             } else {
                 let text = std::fs::read_to_string(path).unwrap();
                 let names = text.split("chaos::point(\"").skip(1).filter_map(|rest| rest.split('"').next());
-                in_source.extend(names.map(str::to_string));
+                // The ring's are tried by its models, and by storms with the feature `ring`.
+                in_source.extend(names.filter(|name| !name.starts_with("ring.")).map(str::to_string));
             }
         }
     }

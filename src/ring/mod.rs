@@ -1,0 +1,330 @@
+//! The ring: a queue in shared memory with many publishers, one consumer and one total order.
+//!
+//! # Layout
+//! The file is the channel's control page, followed by:
+//! ```text
+//! page 1    head, hazard, bell, tail hint, state, reserved slots: one word each, 128 bytes apart
+//! table     a word for each chunk
+//! slots     N x { sequence, ref }       N a power of two
+//! chunks    C x chunk size              records, 16-aligned
+//! ```
+//! A slot is *occupied for position p* iff its sequence is p / N + 1, and *empty for p* iff it is p / N; so a zeroed file is
+//! a valid ring. A [`Ref`](words::Ref) says where the message is and how long; lengths are never read from memory that may
+//! be rewritten. A [chunk word](words::ChunkWord) says who may write into a chunk, or up to where it is filled and which
+//! position its last record has.
+//!
+//! # Publishing
+//! 1. *Space.* A publisher owns at most one chunk and fills it from its offset on. Leaving it is one Release store of a free
+//!    word; from then on the chunk belongs to nobody. A free chunk may be taken (CAS) by anyone: at its offset if enough is
+//!    left, from 0 if it is *drained*: the position of its last record lies before `head`. The word is loaded before `head`
+//!    (both Acquire), so that a stale view errs towards "in use".
+//! 2. *Commit.* From its own last position on it skips occupied slots and swaps (sequence, ref) of the first empty one by a
+//!    16-byte compare-and-swap. That is the moment in which the message is in the queue, behind all committed before and
+//!    before all committed later. Nothing must be undone when it fails, and a publisher that dies before it has published
+//!    nothing.
+//! 3. *Wake.* After the commit it reads `bell`; odd means that the consumer sleeps or is about to: the publisher writes to
+//!    the FIFO, then makes the bell even.
+//!
+//! # Consuming
+//! The slot at `head` is occupied (Acquire): check the ref, copy the record, move `head` on (Release: the bytes are read
+//! before a publisher that sees the new head can overwrite them). To sleep: make the bell odd (SeqCst), look at the slot
+//! again (SeqCst). The publisher's commit and its look at the bell are SeqCst too, so one of the two sees the other.
+//!
+//! # Dropping the oldest
+//! Publishers may move `head` as well, by CAS. The consumer therefore first says which chunk it is about to read (`hazard`),
+//! then takes a few positions by CAS of `head`, all in that chunk; who restarts a chunk from 0 looks at `hazard` after it has
+//! claimed the chunk. The hazard is stored before the CAS, and a restart needs a head that is past the chunk, so it has seen
+//! either the CAS, and the hazard with it, or somebody else's move, in which case the consumer's CAS fails.
+//!
+//! # Dying
+//! A publisher's id is a lock byte of the file, freed by the kernel with it. A chunk owned by an id whose lock is free is
+//! cleaned by whoever needs it, holding that lock byte throughout: no records found by a scan of the unread slots: full (not
+//! empty: a record may have been consumed whose bytes are being copied), else filled up to the end of the last one. Who takes
+//! an id cleans what it owns first.
+//!
+//! # Memory
+//! No page is touched before it is reserved: slots up to the word `reserved slots` (raised after the reservation), chunks by
+//! the bit in their word (set after it). The consumer alone gives pages back, of chunks that it has marked so that nobody
+//! takes them meanwhile.
+//!
+//! The design and its costs were measured in prototypes before; ideas come from Aeron (recovery by format), the LMAX Disruptor
+//! and Vyukov's bounded queue (sequences in slots), and hazard pointers (Michael).
+
+#![forbid(unsafe_code)]
+
+pub(crate) mod consumer;
+pub(crate) mod memory;
+#[cfg(not(loom))]
+mod peek;
+pub(crate) mod producer;
+#[cfg(not(loom))]
+mod receive;
+#[cfg(not(loom))]
+mod record;
+#[cfg(not(loom))]
+mod send;
+#[cfg(not(loom))]
+mod shared;
+pub(crate) mod sync;
+#[cfg(all(test, not(loom)))]
+mod tests;
+pub(crate) mod words;
+
+pub(crate) use consumer::{Consumer, Taken};
+pub(crate) use memory::{Locks, Memory};
+#[cfg(not(loom))]
+pub(crate) use peek::unread;
+pub(crate) use producer::{Outcome, Producer};
+#[cfg(not(loom))]
+pub(crate) use receive::RingInbox;
+#[cfg(not(loom))]
+pub(crate) use record::Record;
+#[cfg(not(loom))]
+pub(crate) use send::{RingOutbox, file_name};
+#[cfg(not(loom))]
+pub(crate) use shared::{FileLocks, SharedMemory};
+
+use std::sync::atomic::{Ordering::Acquire, Ordering::SeqCst};
+
+use crate::sys::chaos::{self, planted};
+use sync::AtomicU64;
+use words::{CHUNK_MAX, CHUNKS_MAX, ChunkState, ChunkWord, Ref};
+
+const PAGE: usize = 4096;
+/// First word of page 1.
+const HOT: usize = PAGE / 8;
+/// Apart by two cache lines: processors fetch lines in pairs.
+const APART: usize = 16;
+
+/// The position of the next message to be consumed.
+pub(crate) const HEAD: usize = HOT;
+/// Drop-oldest: 1 + the chunk that the consumer reads; 0: none.
+pub(crate) const HAZARD: usize = HOT + APART;
+/// Odd: the consumer sleeps, or is about to.
+pub(crate) const BELL: usize = HOT + 2 * APART;
+/// A position at or before the true tail, which publishers begin to look from.
+pub(crate) const TAIL_HINT: usize = HOT + 3 * APART;
+/// Bits, see below.
+pub(crate) const STATE: usize = HOT + 4 * APART;
+/// How many slots have their pages reserved.
+pub(crate) const SLOTS_RESERVED: usize = HOT + 5 * APART;
+
+/// The receiver has closed the channel.
+pub(crate) const CLOSED: u64 = 1;
+/// A publisher found no chunk while others own some: they are to let go.
+pub(crate) const HUNGRY: u64 = 2;
+
+/// Slots are reserved this many bytes at a time.
+const SLOTS_STEP: usize = if cfg!(loom) { 16 } else { 32 << 10 };
+
+/// The sizes of a ring, all of them checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// A power of two.
+    pub slots: u64,
+    /// How many may be unread: at most `slots`.
+    pub bound: u64,
+    pub chunks: u32,
+    pub chunk_size: u32,
+    pub drop_oldest: bool,
+}
+
+impl Layout {
+    /// The most messages that a ring can hold.
+    pub(crate) const SLOTS_MAX: u64 = 1 << 26;
+
+    /// For these bounds; `None`: a ring cannot hold that many.
+    pub(crate) fn new(messages: u64, bytes: u64, drop_oldest: bool) -> Option<Layout> {
+        let slots = messages.checked_next_power_of_two().filter(|&slots| slots <= Layout::SLOTS_MAX)?;
+        // Chunks of 64 KiB, smaller ones where the bound would be few: publishers own one each.
+        let chunk_size = (bytes / 64).next_power_of_two().clamp(PAGE as u64, u64::from(CHUNK_MAX)) as u32;
+        let chunks =
+            u32::try_from(bytes.div_ceil(u64::from(chunk_size))).ok().filter(|&chunks| chunks <= CHUNKS_MAX)?;
+        Some(Layout { slots, bound: messages, chunks, chunk_size, drop_oldest }).filter(Layout::is_valid)
+    }
+
+    /// Whether these sizes, read from a file, are possible.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.slots.is_power_of_two()
+            && self.slots <= Layout::SLOTS_MAX
+            && (1..=self.slots).contains(&self.bound)
+            && (1..=CHUNKS_MAX).contains(&self.chunks)
+            && self.chunk_size.is_power_of_two()
+            && (16..=CHUNK_MAX).contains(&self.chunk_size)
+    }
+
+    /// The size of the file.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunk_offset(self.chunks)
+    }
+
+    /// The bytes that are reserved from the beginning: everything before the slots.
+    pub(crate) fn fixed_bytes(&self) -> usize {
+        2 * PAGE + (self.chunks as usize * 8).next_multiple_of(PAGE)
+    }
+
+    fn table_word(&self, chunk: u32) -> usize {
+        2 * HOT + chunk as usize
+    }
+
+    fn slots_offset(&self) -> usize {
+        self.fixed_bytes()
+    }
+
+    fn slot_word(&self, position: u64) -> usize {
+        self.slots_offset() / 8 + 2 * (position & (self.slots - 1)) as usize
+    }
+
+    fn chunk_offset(&self, chunk: u32) -> usize {
+        self.slots_offset()
+            + (self.slots as usize * 16).next_multiple_of(PAGE)
+            + chunk as usize * self.chunk_size as usize
+    }
+
+    /// The sequence of a slot that is occupied for this position.
+    fn sequence(&self, position: u64) -> u64 {
+        (position >> self.slots.trailing_zeros()).wrapping_add(1)
+    }
+
+    /// Whether a ref of a slot points into a chunk.
+    fn holds(&self, chunk: u32, offset: u32, len: u32) -> bool {
+        chunk < self.chunks && u64::from(offset) + u64::from(len) <= u64::from(self.chunk_size)
+    }
+}
+
+/// A ring in some memory.
+#[derive(Debug)]
+pub(crate) struct Ring<M> {
+    pub memory: M,
+    pub layout: Layout,
+}
+
+impl<M: Memory> Ring<M> {
+    pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
+        self.memory.word(index)
+    }
+
+    fn chunk_word(&self, chunk: u32) -> &AtomicU64 {
+        self.word(self.layout.table_word(chunk))
+    }
+
+    fn load_chunk(&self, chunk: u32) -> ChunkWord {
+        ChunkWord(self.chunk_word(chunk).load(Acquire))
+    }
+
+    fn swap_chunk(&self, chunk: u32, from: ChunkWord, to: ChunkWord) -> bool {
+        self.chunk_word(chunk).compare_exchange(from.0, to.0, SeqCst, Acquire).is_ok()
+    }
+
+    fn sequence_word(&self, position: u64) -> &AtomicU64 {
+        self.word(self.layout.slot_word(position))
+    }
+
+    fn ref_word(&self, position: u64) -> &AtomicU64 {
+        self.word(self.layout.slot_word(position) + 1)
+    }
+
+    /// Whether the slot of a position may be touched; `known` caches how many may.
+    ///
+    /// SeqCst: a consumer that is about to sleep must not miss the slots that a publisher has reserved before its commit.
+    fn is_slot_reserved(&self, position: u64, known: &mut u64) -> bool {
+        let index = position & (self.layout.slots - 1);
+        if index < *known {
+            return true;
+        }
+        // More than there are would let us touch chunks as slots: the figure comes from shared memory.
+        *known = self.word(SLOTS_RESERVED).load(SeqCst).min(self.layout.slots);
+        index < *known
+    }
+
+    /// The first position that is not occupied.
+    fn true_tail(&self, known: &mut u64) -> u64 {
+        let mut position = self.word(HEAD).load(Acquire).max(self.word(TAIL_HINT).load(Acquire));
+        // A ring's length at most, whatever is written there.
+        for _ in 0..=self.layout.slots * 2 {
+            if !self.is_slot_reserved(position, known) {
+                break;
+            }
+            let sequence = self.sequence_word(position).load(Acquire);
+            let occupied = self.layout.sequence(position);
+            if sequence.wrapping_add(1) == occupied {
+                break;
+            }
+            position = position.wrapping_add(1);
+            if sequence > occupied {
+                // Overtaken by a whole lap while looking.
+                position = position.max(self.word(HEAD).load(Acquire));
+            }
+        }
+        position
+    }
+
+    /// Frees every chunk that `id` owns. The caller holds the lock of `id` and its former holder is gone.
+    fn clean(&self, id: u32, known: &mut u64) -> u32 {
+        let mut cleaned = 0;
+        for chunk in 0..self.layout.chunks {
+            let word = self.load_chunk(chunk);
+            if word.state() != ChunkState::Owned(id) {
+                continue;
+            }
+            let free = if word.is_reserved() {
+                self.salvage(chunk, known)
+            } else {
+                // It died before its reservation returned: nothing was written, some pages may be there.
+                ChunkWord::bare(true, self.word(HEAD).load(Acquire))
+            };
+            chaos::point("ring.clean");
+            if self.swap_chunk(chunk, word, free) {
+                cleaned += 1;
+            }
+        }
+        cleaned
+    }
+
+    /// The word of a chunk whose owner is gone: behind the last record in it that is unread.
+    fn salvage(&self, chunk: u32, known: &mut u64) -> ChunkWord {
+        let tail = self.true_tail(known);
+        let mut position = self.word(HEAD).load(Acquire);
+        // Full, not empty: the consumer may be reading what was in it.
+        let (mut end, mut offset) = (position, if planted("salvaged as empty") { 0 } else { self.layout.chunk_size });
+        // Should hostile words say that there is more than can be: the chunk counts as full.
+        let mut steps = self.layout.slots * 2;
+        while position < tail && steps > 0 && !planted("salvage without a scan") {
+            steps -= 1;
+            let sequence = self.sequence_word(position).load(Acquire);
+            let word = self.ref_word(position).load(Acquire);
+            if sequence != self.layout.sequence(position) || self.sequence_word(position).load(Acquire) != sequence {
+                // Consumed, and taken for the next lap, meanwhile.
+                position = position.wrapping_add(1).max(self.word(HEAD).load(Acquire));
+                continue;
+            }
+            if let Some(Ref::Record { chunk: of, offset: at, len }) = Ref::unpack(word) {
+                if of == chunk && self.layout.holds(of, at, len) {
+                    end = position.wrapping_add(1);
+                    offset = (at + len).next_multiple_of(words::STEP);
+                }
+            }
+            position = position.wrapping_add(1);
+        }
+        ChunkWord::free(offset, end)
+    }
+
+    /// Frees the chunks of publishers that are gone; answers how many.
+    pub(crate) fn steal(&self, locks: &impl Locks, own: Option<u32>, known: &mut u64) -> u32 {
+        let mut stolen = 0;
+        for chunk in 0..self.layout.chunks {
+            let ChunkState::Owned(id) = self.load_chunk(chunk).state() else { continue };
+            if Some(id) == own || locks.is_locked(id) || planted("no stealing") {
+                continue;
+            }
+            // Kept while it cleans: another thief, or a publisher that takes the id, would clean or own at the same time.
+            if !planted("thief without the lock") && !locks.try_lock(id) {
+                continue;
+            }
+            chaos::point("ring.steal");
+            stolen += self.clean(id, known);
+            locks.unlock(id);
+        }
+        stolen
+    }
+}

@@ -1,0 +1,148 @@
+//! The sending end of a channel's ring: its publishers of this process, one for each thread that is at work.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use super::record::Record;
+use super::{FileLocks, Layout, Outcome, Producer, Ring, SharedMemory};
+use crate::control::{self, Control};
+use crate::sys::directory::{Directory, EntryPath};
+use crate::sys::fd::Fd;
+
+/// A publisher keeps its chunk from one message to the next if they come faster than this.
+const HURRIED_US: u64 = 50;
+
+#[derive(Debug)]
+struct Sender {
+    producer: Producer<FileLocks>,
+    last_us: u64,
+}
+
+/// The sending end of a channel's ring.
+#[derive(Debug)]
+pub(crate) struct RingOutbox {
+    ring: Ring<SharedMemory>,
+    control: Arc<Control>,
+    file: Arc<Fd>,
+    /// Those that no thread uses now.
+    idle: Mutex<Vec<Sender>>,
+    hint: AtomicU32,
+}
+
+/// The name of a message file that a ref names: no decimal number, so that nothing takes it for a message by itself.
+pub(crate) fn file_name(id: u64) -> String {
+    format!("r{:x}", id & super::words::Ref::FILE_MASK)
+}
+
+impl RingOutbox {
+    pub(crate) fn new(layout: Layout, control: Arc<Control>, file: Fd) -> RingOutbox {
+        let file = Arc::new(file);
+        RingOutbox {
+            ring: Ring { memory: SharedMemory::new(Arc::clone(control.map()), Arc::clone(&file)), layout },
+            control,
+            file,
+            idle: Mutex::default(),
+            hint: AtomicU32::new(rand::random::<u32>()),
+        }
+    }
+
+    /// Whether a message of this length lies in a file: a quarter of a chunk at most is left unused at its end.
+    pub(crate) fn wants_file(&self, record: &Record<'_>) -> bool {
+        record.len() > self.ring.layout.chunk_size as usize / 4
+    }
+
+    /// Publishes a record. `wake` writes to the FIFO.
+    pub(crate) fn publish(&self, base: &Directory, directory: &[u8], record: &Record<'_>, wake: impl Fn()) -> Outcome {
+        self.with(base, directory, record.timestamp_us, |producer, ring| {
+            producer.publish(ring, record.len() as u32, |memory, at| record.write(memory, at), wake)
+        })
+    }
+
+    /// Publishes a message that has been put into the channel's directory as [`file_name`].
+    pub(crate) fn publish_file(
+        &self,
+        base: &Directory,
+        directory: &[u8],
+        id: u64,
+        now_us: u64,
+        wake: impl Fn(),
+    ) -> Outcome {
+        self.with(base, directory, now_us, |producer, ring| producer.publish_file(ring, id, wake))
+    }
+
+    /// Makes room in a channel that drops the oldest; false when it rejects, or is empty.
+    pub(crate) fn drop_oldest(&self, base: &Directory, directory: &[u8], now_us: u64) -> bool {
+        let outcome = self.with(base, directory, now_us, |producer, ring| {
+            let dropped = ring.layout.drop_oldest && producer.drop_oldest(ring);
+            if dropped { Outcome::Taken } else { Outcome::Full }
+        });
+        matches!(outcome, Outcome::Taken)
+    }
+
+    fn with(
+        &self,
+        base: &Directory,
+        directory: &[u8],
+        now_us: u64,
+        publish: impl FnOnce(&mut Producer<FileLocks>, &Ring<SharedMemory>) -> Outcome,
+    ) -> Outcome {
+        // A forked child's copies have the parent's ids, and no locks.
+        if !self.file.is_here() {
+            return Outcome::Gone;
+        }
+        let idle = self.lock().pop();
+        let mut sender = match idle {
+            Some(sender) => sender,
+            None => match self.attach(base, directory) {
+                Ok(producer) => Sender { producer, last_us: 0 },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Outcome::Gone,
+                Err(error) => return Outcome::NoMemory(error),
+            },
+        };
+        let outcome = publish(&mut sender.producer, &self.ring);
+        if now_us.saturating_sub(sender.last_us) > HURRIED_US || !sender.producer.may_keep(&self.ring) {
+            sender.producer.release(&self.ring);
+        }
+        sender.last_us = now_us;
+        for id in sender.producer.take_dropped_files() {
+            let name = file_name(id);
+            let path = EntryPath::new(directory, name.as_bytes());
+            let size = base.status(path.as_c_str()).map_or(0, |stat| stat.st_size as u64);
+            if base.unlink(path.as_c_str()).is_ok() {
+                self.control.release(size);
+            }
+        }
+        self.lock().push(sender);
+        outcome
+    }
+
+    /// One more publisher: its lock needs an open file description of its own.
+    fn attach(&self, base: &Directory, directory: &[u8]) -> io::Result<Producer<FileLocks>> {
+        let path = EntryPath::new(directory, control::FILE);
+        let path: &CStr = path.as_c_str();
+        let file = Fd::new(base.open_at(path, libc::O_RDWR, 0)?);
+        let hint = self.hint.fetch_add(1, Relaxed);
+        Producer::attach(&self.ring, FileLocks::new(Arc::new(file)), hint)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Sender>> {
+        self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Drop for RingOutbox {
+    fn drop(&mut self) {
+        // A forked child's copy has no locks: what it would write belongs to the parent.
+        if !self.file.is_here() {
+            return;
+        }
+        let idle = std::mem::take(self.idle.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        for mut sender in idle {
+            sender.producer.release(&self.ring);
+        }
+    }
+}
