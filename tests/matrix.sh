@@ -2,6 +2,7 @@
 # Every language publishes to and receives from every other and formix-pubsub: see tests/matrix/README.md.
 source "$(dirname "$0")/lib.sh"
 
+export PUBSUB_TRANSPORT=${PUBSUB_TRANSPORT:-files}
 scripts/setup.sh demo
 say "building the matrix's programs"
 use_stage

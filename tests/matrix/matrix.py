@@ -273,15 +273,16 @@ def main(arguments):
     commands = dict(argument.split("=", 1) for argument in arguments)
     names = list(commands)
     matrix = Matrix(names)
-    failed = 0
+    failed, left = 0, []
     with tempfile.TemporaryDirectory(prefix="pubsub-matrix-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as scratch:
         try:
             run(matrix, commands, pathlib.Path(scratch))
+            left = remains(pathlib.Path(os.environ["PUBSUB_HOME"]))
         except (MatrixError, OSError) as error:
             print(error)
             failed += 1
     matrix.show(names)
-    if left := remains(pathlib.Path(os.environ["PUBSUB_HOME"])):
+    if left:
         print(f"all have closed, and this is left in the store: {', '.join(left)}")
         failed += 1
     failed += len(matrix.problems)
