@@ -9,7 +9,7 @@ all: build
 build:                 ## the release library and the command, into build/release
 	scripts/build.sh
 
-setup:                 ## installs what is missing: compilers, Python, formix-pubsub in build/venv
+setup:                 ## installs what is missing: compilers, Go, Python, formix-pubsub, koffi
 	scripts/setup.sh
 
 demo:                  ## the main job on real input, programs in several languages

@@ -141,11 +141,12 @@ def cast(arguments, prefix, books):
     feed = Program("feed", "C", [compiled / "feed", prefix, book, arguments.seconds, arguments.rate], sent=book)
     subscribers = [
         subscriber("c", "C", [compiled / "subscriber"], "host.=.cpu.=", "formix.heartbeat.="),
-        subscriber("c++", "C++", [compiled / "subscriber-cpp"], "host.=.mem", "go.="),
+        subscriber("c++", "C++", [compiled / "subscriber-cpp"], "host.=.mem", "=.heap"),
         subscriber("rust", "Rust", [compiled / "subscriber-rust"], "host.+", "formix.+"),
         subscriber("go", "Go", [compiled / "subscriber-go"], "host.=.cpu.+", "formix.+", publishes=True),
         subscriber(
-            "node", "JavaScript (Node)", ["node", HERE / "subscriber.mjs"], "host.+", "go.heap", environment=library
+            "node", "JavaScript (Node)", ["node", HERE / "subscriber.mjs"], "host.+", "go.heap",
+            publishes=True, environment=library,
         ),
         subscriber(
             "python", "Python", [python, HERE / "subscriber.py"], "host.=.net.+", "formix.=.=", "host.=.mem",

@@ -1,14 +1,18 @@
-// A subscriber of the demo, in JavaScript: an async iteration for each channel, all on one event loop.
+// JavaScript's part in the demo: an async iteration for each channel, and a timer that publishes, all on one event loop.
 //
-//   node subscriber.mjs LEDGER PATTERN...
+//   node subscriber.mjs PREFIX PUBLISHED LEDGER PATTERN...
 //
-// Prints "READY" when its channels are open. Its standard input closes when all has been published: then the iterations are
-// ended, and what is still there is taken. The ledger gets a line a message: pattern, topic, seq, checksum, when it was sent
-// and when received (microseconds since the epoch).
+// Prints "READY" when its channels are open. A line "publish N" on its standard input makes it publish N readings of Node's
+// memory, on PREFIX.node.heap, while it goes on receiving, and then print "PUBLISHED". Its standard input closes when all has
+// been published: then the iterations are ended, and what is still there is taken. LEDGER gets a line a message received
+// (pattern, topic, seq, checksum, when it was sent and when received in microseconds since the epoch), PUBLISHED a line a
+// message sent, as those of the other programs.
 import { writeFileSync } from 'node:fs';
-import { Channel } from '../../bindings/node/index.mjs';
+import { createInterface } from 'node:readline';
+import { Channel, publish } from '../../bindings/node/index.mjs';
 
 const SAMPLES = 2; // messages shown of each channel
+const INTERVAL = 10; // milliseconds between two readings
 
 // Date.now() has milliseconds only.
 const nowUs = () => Math.round((performance.timeOrigin + performance.now()) * 1000);
@@ -62,15 +66,39 @@ class Subscription {
   }
 }
 
-const [ledger, ...patterns] = process.argv.slice(2);
+/** Publishes a reading at each tick, `count` in all. */
+function publishReadings(topic, path, count) {
+  const lines = [];
+  const timer = setInterval(() => {
+    const seq = lines.length;
+    const content = Buffer.from(JSON.stringify({ seq, used: process.memoryUsage().heapUsed }));
+    const taken = publish(topic, content, { seq, sent_us: nowUs() });
+    lines.push(`${[topic, seq, checksum(content), taken].join('\t')}\n`);
+    if (lines.length < count) return;
+    clearInterval(timer);
+    writeFileSync(path, lines.join('')); // complete, before anyone is told
+    console.log(`published ${count} readings on 1 topic`);
+    console.log('PUBLISHED');
+  }, INTERVAL);
+  return timer;
+}
+
+const [prefix, sent, ledger, ...patterns] = process.argv.slice(2);
 if (patterns.length === 0) {
-  console.error('usage: node subscriber.mjs LEDGER PATTERN...');
+  console.error('usage: node subscriber.mjs PREFIX PUBLISHED LEDGER PATTERN...');
   process.exit(2);
 }
 const subscriptions = patterns.map((pattern) => new Subscription(pattern));
+const published = new AbortController();
+const running = Promise.all(subscriptions.map((subscription) => subscription.run(published.signal)));
 console.log('READY');
 
-const published = new AbortController();
-process.stdin.on('end', () => published.abort()).resume();
-await Promise.all(subscriptions.map((subscription) => subscription.run(published.signal)));
+let timer;
+for await (const line of createInterface({ input: process.stdin })) {
+  timer = publishReadings(`${prefix}.node.heap`, sent, Number(line.split(' ')[1]));
+}
+// All has been published, or nobody wants it any more.
+clearInterval(timer);
+published.abort();
+await running;
 writeFileSync(ledger, subscriptions.flatMap(({ lines }) => lines).map((line) => `${line}\n`).join(''));
