@@ -16,6 +16,7 @@ DEMO_TOOLS=(
     "venv|python3-venv|a Python environment of its own"
     "cxx|g++|compiling C++ programs"
     "go|golang-go|the Go package and its programs (1.19 or newer)"
+    "node|nodejs npm|the Node package and its programs (20 or newer; where apt has an older one, see https://nodejs.org)"
 )
 TEST_TOOLS=(
     "clangxx|clang|checking the C++ header with a second compiler"
@@ -32,6 +33,7 @@ check_cmake() { have cmake && have make; }
 check_pkg_config() { have pkg-config; }
 check_python3() { have python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; }
 check_go() { have go && go version | awk '{ split(substr($3, 3), v, "."); exit !(v[1] > 1 || v[2] >= 19) }'; }
+check_node() { have npm && have node && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; }
 check_venv() { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; }
 # That it is there is not enough: without the C library's debug symbols it may refuse to start.
 check_valgrind() { have valgrind && valgrind -q --error-exitcode=9 /bin/true >/dev/null 2>&1; }
@@ -102,20 +104,8 @@ install_formix() {
     check_formix || die "formix-pubsub $FORMIX_VERSION is not in build/venv although pip said so; remove build/venv and try again"
 }
 
-# Node.js is not asked of apt, whose version is too old in Debian 12: npm would come with hundreds of packages for nothing.
-need_node() {
-    local tool
-    for tool in node npm; do
-        have "$tool" || die "'$tool' is missing (for: the Node package and its programs);" \
-            "install Node.js 20 or newer with npm (https://nodejs.org)"
-    done
-    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
-        die "Node.js 20 or newer is needed (for: the Node package and its programs), this is $(node --version)"
-}
-
 # What the Node package needs to run: koffi, in the version that its lock file names.
 install_koffi() {
-    need_node
     (cd bindings/node && node -e 'require("koffi")' 2>/dev/null) && return
     say "installing koffi from npm into bindings/node/node_modules"
     (cd bindings/node && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
