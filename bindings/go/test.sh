@@ -59,6 +59,9 @@ Cflags: -I$root/include
 Libs: -L$stage -lpubsub
 EOF
 export PKG_CONFIG_PATH="$stage" LD_LIBRARY_PATH="$stage" PUBSUB_HOME="$store"
+# Go does not see what pkg-config answers when it looks into its cache, and would link with a stage that is gone. These
+# flags it sees.
+export CGO_LDFLAGS="-g -O2 -L$stage"
 # Nothing is fetched: there is no dependency.
 export GOPROXY=off GOTOOLCHAIN=local
 
@@ -77,7 +80,7 @@ go test -race -count=1 -timeout 90s ./...
 
 echo "== examples, with the library inside"
 # They must not need the shared one.
-unset LD_LIBRARY_PATH PKG_CONFIG_PATH
+unset LD_LIBRARY_PATH PKG_CONFIG_PATH CGO_LDFLAGS
 (cd "$root/examples/go" && CGO_LDFLAGS="-L$libraries" go build -tags pubsub_static -o "$stage/" ./...)
 (cd "$here" && CGO_LDFLAGS="-L$libraries" go build -tags pubsub_static -o "$stage/bench" ./bench)
 cd "$stage"
