@@ -148,7 +148,7 @@ struct Others {
 impl Others {
     fn receiver(&mut self, run: &Path, pattern: usize, drop_oldest: bool, capacity: u64) {
         let number = 10 + self.receivers.len() as u64;
-        let terms = Terms { pattern, drop_oldest, capacity };
+        let terms = Terms { pattern, drop_oldest, capacity, ..Default::default() };
         self.receivers.push(Receiver::open(run, number, number << 32, terms));
     }
 
