@@ -154,7 +154,7 @@ fn check_session(
                 continue;
             }
             // Another channel may have been the one that refused it: the counts must suffice.
-            if publish.rejected > 0 && !session.drop_oldest {
+            if publish.rejected > 0 && (full || !session.drop_oldest) {
                 refused += 1;
             } else {
                 missing.push((publisher, seq));
