@@ -50,6 +50,11 @@ impl Sender {
         Sender { publishers, journal: Journal::create(&run.join(format!("{number}.journal"))), number, seq: 0 }
     }
 
+    /// Messages that it has tried to send.
+    pub fn sent(&self) -> u64 {
+        self.seq
+    }
+
     /// Publishes the next message; whether no channel refused it.
     pub fn send(&mut self, topic: usize, len: usize) -> bool {
         let seq = self.seq;

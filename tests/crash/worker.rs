@@ -80,7 +80,13 @@ fn publish_with(role: &Role, number: u64, mut sender: Sender) {
         if if count > 0 { i == count } else { i % 16 == 0 && role.there("stop") } {
             break;
         }
-        let len = if role.number("small") != 0 { (i % 64) as usize } else { payload::size(random.random()) };
+        let len = if role.number("size") != 0 {
+            role.number("size") as usize
+        } else if role.number("small") != 0 {
+            (i % 64) as usize
+        } else {
+            payload::size(random.random())
+        };
         let taken = sender.send(topics[random.random_range(0..topics.len())], len);
         if pace > 0 {
             std::thread::sleep(Duration::from_micros(pace));
