@@ -39,31 +39,10 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "signal: 7",
     ),
     ("no pages reserved", "storm::a_full_file_system_is_an_error_and_no_signal_in_a_storm", "signal: 7"),
-    (
-        "thief without the lock",
-        "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm_over_rings",
-        "NOT WHOLE|ORDER|MALFORMED|LOST",
-    ),
-    (
-        "salvaged as empty",
-        "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm_over_rings",
-        "NOT WHOLE|ORDER|MALFORMED|LOST",
-    ),
-    (
-        "drop without hazard",
-        "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm_over_rings",
-        "NOT WHOLE|ORDER|MALFORMED|LOST",
-    ),
-    (
-        "head before the word",
-        "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm_over_rings",
-        "NOT WHOLE|ORDER|MALFORMED|LOST",
-    ),
-    (
-        "no cleaning when an id is taken",
-        "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm_over_rings",
-        "NOT WHOLE|ORDER|MALFORMED|LOST",
-    ),
+    ("thief without the lock", "rings::nobody_takes_the_id_of_the_dead_under_a_thief", "NOT WHOLE|ORDER"),
+    ("salvaged as empty", "rings::a_message_that_is_being_copied_stays_whole", "NOT WHOLE"),
+    ("drop without hazard", "rings::a_message_that_is_being_copied_stays_whole", "NOT WHOLE"),
+    ("head before the word", "rings::a_chunk_in_use_is_not_taken_by_who_was_slow_to_look", "NOT WHOLE"),
     (
         "ids from a coarse clock",
         "storm::nothing_is_lost_doubled_reordered_or_left_in_a_storm",

@@ -110,6 +110,7 @@ const POINTS: &[(&str, Scene, &[u64])] = &[
     ("ring.head", RingReceive, &[1, 3]),
     ("ring.armed", RingReceive, &[1, 2]),
     ("ring.hazard", RingTake, &[1, 3]),
+    ("ring.claimed", RingTake, &[1, 3]),
     ("ring.read", RingTake, &[1, 3]),
     ("ring.punch", RingRest, &[1, 3]),
     ("ring.punched", RingRest, &[1, 3]),

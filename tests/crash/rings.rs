@@ -161,6 +161,79 @@ fn a_message_committed_after_the_close_is_not_counted() {
     assert_eq!(answered, Some((0, 0)), "COUNTED: a message that nobody will get");
 }
 
+/// A receiver stands still while it copies a message that it has taken from a queue that drops: the chunk is not restarted,
+/// neither by who finds it drained nor by who takes it from a dead publisher.
+#[test]
+fn a_message_that_is_being_copied_stays_whole() {
+    for chaos in ["", "kill:ring.committed:1"] {
+        let directory = run_directory();
+        let run = directory.path();
+        let mut receiver = Process::start(run, 1, "receive ring=1 pattern=4 drop=1 hold=1", "stop:ring.claimed:1");
+        until("open", || channels(run) == 1, || receiver.report());
+        Process::start(run, 2, "publish topics=4 count=1 size=600", chaos).wait();
+        std::fs::write(run.join("go"), "").unwrap();
+        stopped(&mut receiver);
+        Process::start(run, 3, "publish topics=4 count=1 size=2000", "").succeed();
+        receiver.signal(libc::SIGCONT);
+        end(run, receiver);
+    }
+}
+
+/// A publisher stands still while it looks whether a chunk is drained: meanwhile others go on for longer than the ring.
+#[test]
+fn a_chunk_in_use_is_not_taken_by_who_was_slow_to_look() {
+    let directory = run_directory();
+    let run = directory.path();
+    let mut receiver = Receiver::open(run, 1, 1, Terms { capacity: 1, ..RING });
+    let mut sender = Sender::new(run, 2, Duration::ZERO);
+    // Slowly: a publisher in a hurry keeps its chunk.
+    let mut send = || {
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(sender.send(TOPIC, 100));
+    };
+    send();
+    assert!(receiver.take(None));
+    let mut slow = Process::start(run, 3, "publish topics=4 count=1 size=2000", "stop:ring.take:1");
+    stopped(&mut slow);
+    send();
+    assert!(receiver.take(None));
+    send();
+    slow.signal(libc::SIGCONT);
+    slow.succeed();
+    drained(run, receiver);
+}
+
+/// A thief stands still while it takes the chunk of a dead publisher, and so many come that one of them would get the dead
+/// one's id. What each of them writes stays whole.
+#[test]
+fn nobody_takes_the_id_of_the_dead_under_a_thief() {
+    let directory = run_directory();
+    let run = directory.path();
+    let receiver = Receiver::open(run, 1, 1, Terms { bytes: 16 << 10, ..RING });
+    let mut number = 1;
+    let mut publisher = |chaos: &str| {
+        number += 1;
+        Process::start(run, number, "publish topics=4 count=1 size=100", chaos)
+    };
+    let mut thief = loop {
+        publisher("kill:ring.written:1").wait();
+        let mut thief = publisher("stop:ring.steal:1");
+        // One that happens to get the id of the dead one cleans what that owned, and need not steal.
+        until("stopped there", || matches!(thief.state(), 'T' | 'Z'), || thief.report());
+        if thief.ended().is_none() {
+            break thief;
+        }
+    };
+    // More than the ids that are tried first.
+    let mut others: Vec<Process> = (0..12).map(|_| publisher("stop:ring.written:1")).collect();
+    others.iter_mut().for_each(stopped);
+    for process in std::iter::once(&mut thief).chain(&mut others) {
+        process.signal(libc::SIGCONT);
+        process.succeed();
+    }
+    drained(run, receiver);
+}
+
 /// As many publishers as there are chunks die owning one each: small messages still find room in memory.
 #[test]
 fn chunks_of_many_dead_publishers_are_used_again() {
