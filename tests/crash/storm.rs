@@ -116,8 +116,17 @@ pub struct Storm {
     pub seed: u64,
     /// A Python with formix-pubsub, whose programs take part.
     pub formix: Option<String>,
-    /// The size of the file system.
-    pub size: Option<&'static str>,
+    pub space: Space,
+}
+
+/// What there is of it for the store.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Space {
+    Enough,
+    /// A file system of this size, which is kept full nearly always.
+    Little(&'static str),
+    /// As much, but every fourth time the library asks for memory it is told that there is none.
+    Denied,
 }
 
 #[derive(Debug, Default)]
@@ -134,6 +143,7 @@ struct Crew<'a> {
     run: &'a Path,
     random: StdRng,
     formix: Option<String>,
+    denied: bool,
     next: u64,
     /// Each with its role, whether it may be killed, and until when it is stopped.
     members: Vec<(Process, &'static str, bool, Option<Instant>)>,
@@ -155,6 +165,9 @@ impl Crew<'_> {
             _ => {
                 let mut seed = || self.random.random::<u32>();
                 let mut chaos = format!("stop:*:p0.0003:{},pause:*:p0.0005:{}", seed(), seed());
+                if self.denied {
+                    chaos += &format!(",full:reserve:p0.25:{}", seed());
+                }
                 if mortal {
                     chaos += &format!(",kill:*:p0.0004:{}", seed());
                 }
@@ -225,14 +238,22 @@ pub fn rage(storm: &Storm) -> (Summary, Figures) {
         run,
         random: StdRng::seed_from_u64(storm.seed),
         formix: storm.formix.clone(),
+        denied: storm.space == Space::Denied,
         next: 0,
         members: Vec::new(),
         figures: Figures::default(),
     };
     let Cast { keepers, survivors, mortals } = storm.cast;
-    let _mount = storm.size.map(|size| Mount::new(&run.join("store"), size));
+    let mount = match storm.space {
+        Space::Little(size) => Some(Mount::new(&run.join("store"), size)),
+        Space::Denied => {
+            file("full");
+            None
+        }
+        Space::Enough => None,
+    };
     keepers.iter().for_each(|role| crew.start(role, false));
-    if storm.size.is_some() {
+    if mount.is_some() {
         let open = || pubsub::list_channels(Some(&run.join("store"))).is_ok_and(|list| list.len() >= keepers.len());
         until("open", open, String::new);
         file("full");
@@ -335,7 +356,7 @@ fn settings(cast: Cast, seconds: f64) -> Storm {
         seconds: number("PUBSUB_STORM_SECONDS").unwrap_or(seconds),
         seed: number("CRASH_SEED").map_or_else(|| rand::random::<u32>().into(), |seed| seed as u64),
         formix: None,
-        size: None,
+        space: Space::Enough,
     }
 }
 
@@ -350,12 +371,17 @@ fn nothing_is_lost_doubled_reordered_or_left_in_a_storm_over_rings() {
 }
 
 #[test]
+fn memory_that_is_denied_is_an_error_and_no_signal_in_a_storm() {
+    tell(&Storm { space: Space::Denied, ..settings(FULL, 3.0) });
+}
+
+#[test]
 fn a_full_file_system_is_an_error_and_no_signal_in_a_storm() {
     // SAFETY: cannot fail.
     if unsafe { libc::geteuid() } != 0 {
         return println!("skipped: it mounts a small file system, which needs root");
     }
-    tell(&Storm { size: Some("4m"), ..settings(FULL, 4.0) });
+    tell(&Storm { space: Space::Little("4m"), ..settings(FULL, 4.0) });
 }
 
 #[test]
