@@ -4,7 +4,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use super::record::Record;
@@ -16,10 +16,54 @@ use crate::sys::fd::Fd;
 /// A publisher keeps its chunk from one message to the next if they come faster than this.
 const HURRIED_US: u64 = 50;
 
+/// One publisher of a ring, for one thread at a time.
 #[derive(Debug)]
-struct Sender {
+pub(crate) struct Sender {
     producer: Producer<FileLocks>,
     last_us: u64,
+    /// Messages since the receiver was last looked after, and when that was.
+    since_look: u32,
+    looked_us: u64,
+    /// Its descriptor, counted.
+    _counted: Counted,
+}
+
+impl Sender {
+    /// Whether it is time to see whether the receiver still lives: every [`LOOK_MESSAGES`] or 10 ms.
+    #[inline]
+    pub(crate) fn must_look(&mut self, now_us: u64) -> bool {
+        self.since_look += 1;
+        let due = self.since_look >= LOOK_MESSAGES || now_us.saturating_sub(self.looked_us) >= LOOK_US;
+        if due {
+            (self.since_look, self.looked_us) = (0, now_us);
+        }
+        due
+    }
+}
+
+/// How often publishers look after a receiver: half of the 1,000 messages that are promised, since the messages of a publisher
+/// that several threads use are counted in two places.
+pub(crate) const LOOK_MESSAGES: u32 = 500;
+pub(crate) const LOOK_US: u64 = 10_000;
+
+/// Descriptors of a channel that is open for sending, as the budget counts them.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    open: Arc<AtomicUsize>,
+    many: usize,
+}
+
+impl Counted {
+    pub(crate) fn new(open: &Arc<AtomicUsize>, many: usize) -> Counted {
+        open.fetch_add(many, Relaxed);
+        Counted { open: Arc::clone(open), many }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.open.fetch_sub(self.many, Relaxed);
+    }
 }
 
 /// The sending end of a channel's ring.
@@ -31,6 +75,8 @@ pub(crate) struct RingOutbox {
     /// Those that no thread uses now.
     idle: Mutex<Vec<Sender>>,
     hint: AtomicU32,
+    /// The store's descriptors for sending.
+    open: Arc<AtomicUsize>,
 }
 
 /// The name of a message file that a ref names: no decimal number, so that nothing takes it for a message by itself.
@@ -39,7 +85,7 @@ pub(crate) fn file_name(id: u64) -> String {
 }
 
 impl RingOutbox {
-    pub(crate) fn new(layout: Layout, control: Arc<Control>, file: Fd) -> RingOutbox {
+    pub(crate) fn new(layout: Layout, control: Arc<Control>, file: Fd, open: &Arc<AtomicUsize>) -> RingOutbox {
         let file = Arc::new(file);
         RingOutbox {
             ring: Ring { memory: SharedMemory::new(Arc::clone(control.map()), Arc::clone(&file)), layout },
@@ -47,6 +93,7 @@ impl RingOutbox {
             file,
             idle: Mutex::default(),
             hint: AtomicU32::new(rand::random::<u32>()),
+            open: Arc::clone(open),
         }
     }
 
@@ -56,10 +103,35 @@ impl RingOutbox {
     }
 
     /// Publishes a record. `wake` writes to the FIFO.
-    pub(crate) fn publish(&self, base: &Directory, directory: &[u8], record: &Record<'_>, wake: impl Fn()) -> Outcome {
-        self.with(base, directory, record.timestamp_us, |producer, ring| {
+    pub(crate) fn publish(
+        &self,
+        base: &Directory,
+        directory: &[u8],
+        record: &Record<'_>,
+        now_us: u64,
+        wake: impl Fn(),
+    ) -> Outcome {
+        self.with(base, directory, now_us, |producer, ring| {
             producer.publish(ring, record.len() as u32, |memory, at| record.write(memory, at), wake)
         })
+    }
+
+    /// Publishes a record by a publisher that [`lend`](RingOutbox::lend) lent in this process.
+    #[inline]
+    pub(crate) fn publish_by(
+        &self,
+        sender: &mut Sender,
+        base: &Directory,
+        directory: &[u8],
+        record: &Record<'_>,
+        now_us: u64,
+        wake: impl Fn(),
+    ) -> Outcome {
+        let producer = &mut sender.producer;
+        let fill = |memory: &SharedMemory, at| record.write(memory, at);
+        let outcome = producer.publish(&self.ring, record.len() as u32, fill, wake);
+        self.settle(sender, base, directory, now_us);
+        outcome
     }
 
     /// Publishes a message that has been put into the channel's directory as [`file_name`].
@@ -90,25 +162,63 @@ impl RingOutbox {
         now_us: u64,
         publish: impl FnOnce(&mut Producer<FileLocks>, &Ring<SharedMemory>) -> Outcome,
     ) -> Outcome {
-        // A forked child's copies have the parent's ids, and no locks.
-        if !self.file.is_here() {
-            return Outcome::Gone;
-        }
-        let idle = self.lock().pop();
-        let mut sender = match idle {
-            Some(sender) => sender,
-            None => match self.attach(base, directory) {
-                Ok(producer) => Sender { producer, last_us: 0 },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Outcome::Gone,
-                Err(error) => return Outcome::NoMemory(error),
-            },
+        let mut sender = match self.lend(base, directory) {
+            Ok(sender) => sender,
+            Err(outcome) => return outcome,
         };
         let outcome = publish(&mut sender.producer, &self.ring);
+        self.settle(&mut sender, base, directory, now_us);
+        self.lock().push(sender);
+        outcome
+    }
+
+    /// A publisher for the calling thread, to be [retired](RingOutbox::retire).
+    pub(crate) fn lend(&self, base: &Directory, directory: &[u8]) -> Result<Sender, Outcome> {
+        // A forked child's copies have the parent's ids, and no locks.
+        if !self.file.is_here() {
+            return Err(Outcome::Gone);
+        }
+        if let Some(idle) = self.lock().pop() {
+            return Ok(idle);
+        }
+        match self.attach(base, directory) {
+            Ok(producer) => Ok(Sender {
+                producer,
+                last_us: 0,
+                since_look: 0,
+                looked_us: 0,
+                _counted: Counted::new(&self.open, 1),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Outcome::Gone),
+            Err(error) => Err(Outcome::NoMemory(error)),
+        }
+    }
+
+    /// Lets go of what a publisher holds in the ring; dropping it frees its id.
+    pub(crate) fn retire(&self, sender: &mut Sender) {
+        // A forked child's copy has no locks: what it would write belongs to the parent.
+        if self.file.is_here() {
+            sender.producer.release(&self.ring);
+        }
+    }
+
+    /// After a publish: lets go of the chunk unless the next message can be expected soon, and removes the files of what was
+    /// dropped.
+    #[inline]
+    fn settle(&self, sender: &mut Sender, base: &Directory, directory: &[u8], now_us: u64) {
         if now_us.saturating_sub(sender.last_us) > HURRIED_US || !sender.producer.may_keep(&self.ring) {
             sender.producer.release(&self.ring);
         }
         sender.last_us = now_us;
-        for id in sender.producer.take_dropped_files() {
+        let dropped = sender.producer.take_dropped_files();
+        if !dropped.is_empty() {
+            self.remove_files(base, directory, dropped);
+        }
+    }
+
+    #[cold]
+    fn remove_files(&self, base: &Directory, directory: &[u8], ids: Vec<u64>) {
+        for id in ids {
             let name = file_name(id);
             let path = EntryPath::new(directory, name.as_bytes());
             let size = base.status(path.as_c_str()).map_or(0, |stat| stat.st_size as u64);
@@ -116,8 +226,6 @@ impl RingOutbox {
                 self.control.release(size);
             }
         }
-        self.lock().push(sender);
-        outcome
     }
 
     /// One more publisher: its lock needs an open file description of its own.
@@ -136,13 +244,9 @@ impl RingOutbox {
 
 impl Drop for RingOutbox {
     fn drop(&mut self) {
-        // A forked child's copy has no locks: what it would write belongs to the parent.
-        if !self.file.is_here() {
-            return;
-        }
         let idle = std::mem::take(self.idle.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()));
         for mut sender in idle {
-            sender.producer.release(&self.ring);
+            self.retire(&mut sender);
         }
     }
 }
