@@ -13,12 +13,13 @@ mod sending;
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Headers;
 use crate::store::Holder;
+use crate::sys::exclusive::Exclusive;
 use crate::sys::fork;
 use crate::topic::validate_topic;
 use lane::Lane;
@@ -54,7 +55,7 @@ pub struct Publisher {
     /// The newest ids that any of the lanes took.
     newest: AtomicU64,
     /// What a thread publishes with when no other is at it.
-    first: Arc<Mutex<Lane>>,
+    first: Arc<Exclusive<Lane>>,
     /// What the others publish with.
     spare: Mutex<Vec<Lane>>,
 }
@@ -99,7 +100,7 @@ impl Publisher {
             full_timeout: options.full_timeout,
             generation: fork::generation(),
             newest: AtomicU64::new(0),
-            first: Arc::new(Mutex::new(lane)),
+            first: Arc::new(Exclusive::new(lane)),
             spare: Mutex::default(),
         })
     }
@@ -185,16 +186,11 @@ impl Publisher {
         if fork::generation() != self.generation {
             return Err(self.closed());
         }
-        let mut lane = match self.first.try_lock() {
-            Ok(lane) => lane,
-            // A panic while it was used is a defect that its caller was told of.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return self.with_spare(body),
-        };
+        let Some(mut lane) = self.first.try_take() else { return self.with_spare(body) };
         lane.begin(&self.topic, self.home.as_deref())?;
         if lane.needs_holder() {
-            let holder: Weak<Mutex<Lane>> = Arc::downgrade(&self.first);
-            lane.store().add_holder(holder as Weak<dyn Holder>);
+            let first = Arc::downgrade(&self.first);
+            lane.store().add_holder(first as Weak<dyn Holder>);
         }
         body(&mut lane)
     }

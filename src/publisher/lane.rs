@@ -4,18 +4,19 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::LAST_REJECTED;
 use super::sending::{Sending, Tally};
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::Outbox;
+use crate::files::{Delivery, Outbox};
 use crate::message::v1;
 use crate::ring::{Record, Sender};
 use crate::store::{FRESH_NS, Holder, Ids, Store, Target};
 use crate::sys::chaos;
 use crate::sys::clock::{Moment, TwoClocks};
+use crate::sys::exclusive::Exclusive;
 
 /// One thread's way to the channels that match a topic.
 #[derive(Debug)]
@@ -57,6 +58,24 @@ impl Drop for Kept {
 }
 
 impl Line {
+    /// Into the ring by what is kept open. `Err(None)`: it must take another way.
+    #[inline]
+    pub(super) fn send_now(
+        &mut self,
+        store: &Store,
+        record: &Record<'_>,
+        now_us: u64,
+    ) -> std::result::Result<(), Option<Delivery>> {
+        let Some(Kept { outbox, sender }) = &mut self.kept else { return Err(None) };
+        if outbox.wants_file(record) {
+            return Err(None);
+        }
+        match outbox.deliver_by(sender, store.base(), record, now_us) {
+            Delivery::Taken => Ok(()),
+            delivery => Err(Some(delivery)),
+        }
+    }
+
     /// Its receiver is gone.
     pub(super) fn close(&mut self) {
         self.kept = None;
@@ -182,9 +201,30 @@ impl Lane {
         }
         let id = self.ids.next(newest, self.now, &self.store)?;
         let record = Record { id, timestamp_us: self.now.wall_us, topic, headers_json: headers, data };
-        let mut tally = Tally::new(topic);
+        for at in 0..self.lines.len() {
+            let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us) {
+                Ok(()) => continue,
+                Err(first) => first,
+            };
+            return self.deliver_otherwise(at, first, record, full_timeout, newest);
+        }
+        chaos::point("publish.done");
+        Ok(self.lines.len())
+    }
+
+    /// The channels before this one took the message, and `first` is what this one said to it.
+    #[cold]
+    fn deliver_otherwise(
+        &mut self,
+        at: usize,
+        first: Option<Delivery>,
+        record: Record<'_>,
+        full_timeout: Duration,
+        newest: &AtomicU64,
+    ) -> Result<usize> {
+        let mut tally = Tally::new(record.topic, at);
         let mut sending = Sending::new(&self.store, record, self.now, newest, self.keeps);
-        let result = sending.send_to_all(&mut self.lines, full_timeout, &mut tally);
+        let result = sending.send_to_all(&mut self.lines[at..], first, full_timeout, &mut tally);
         self.now = sending.finish();
         chaos::point("publish.done");
         result?;
@@ -197,10 +237,10 @@ impl Lane {
     }
 }
 
-impl Holder for Mutex<Lane> {
+impl Holder for Exclusive<Lane> {
     fn close_idle(&self, before: u64) -> usize {
         // One that is in use is not idle.
-        let Ok(mut lane) = self.try_lock() else { return 0 };
+        let Some(mut lane) = self.try_take() else { return 0 };
         if lane.used < before { lane.let_go() } else { 0 }
     }
 }

@@ -35,8 +35,8 @@ pub(super) struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    pub(super) fn new(topic: &'a str) -> Tally<'a> {
-        Tally { topic, taken: 0, rejected: 0, reason: None }
+    pub(super) fn new(topic: &'a str, taken: usize) -> Tally<'a> {
+        Tally { topic, taken, rejected: 0, reason: None }
     }
 
     fn refused(&mut self, outbox: Option<&Outbox>, error: Error) {
@@ -62,15 +62,9 @@ impl<'a> Tally<'a> {
     }
 
     /// What the publish answers.
-    #[inline]
     pub(super) fn answer(self) -> Result<usize> {
-        if self.rejected == 0 { Ok(self.taken) } else { self.answer_refused() }
-    }
-
-    #[cold]
-    fn answer_refused(self) -> Result<usize> {
         LAST_REJECTED.set(self.rejected);
-        if self.taken > 0 {
+        if self.taken > 0 || self.rejected == 0 {
             return Ok(self.taken);
         }
         Err(self.reason.unwrap_or_else(|| {
@@ -121,7 +115,6 @@ impl<'a> Sending<'a> {
     }
 
     /// It is where it could be brought; answers how late it has become.
-    #[inline]
     pub(super) fn finish(self) -> Moment {
         if let Some(file) = self.file {
             file.discard(self.store.base());
@@ -146,11 +139,12 @@ impl<'a> Sending<'a> {
         Ok((self.prefix.len() + self.record.data.len()) as u64)
     }
 
-    /// To every target; waits for room in the full ones up to `full_timeout`.
-    #[inline]
+    /// To every target; waits for room in the full ones up to `full_timeout`. `first`: what the first of them said to it
+    /// already.
     pub(super) fn send_to_all(
         &mut self,
         lines: &mut [Line],
+        mut first: Option<Delivery>,
         full_timeout: Duration,
         tally: &mut Tally<'_>,
     ) -> Result<()> {
@@ -158,7 +152,11 @@ impl<'a> Sending<'a> {
         // room for it.
         let mut full = Vec::new();
         for (at, line) in lines.iter_mut().enumerate() {
-            match self.send_to(line, tally) {
+            let outcome = match first.take() {
+                Some(delivery) => Sending::settle(delivery, line, tally),
+                None => self.send_to(line, tally),
+            };
+            match outcome {
                 Outcome::Settled => {}
                 Outcome::Full(outbox) if full_timeout.is_zero() => tally.full(&outbox),
                 Outcome::Full(_) => full.push(at),
@@ -193,28 +191,25 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    #[inline]
     fn send_to(&mut self, line: &mut Line, tally: &mut Tally<'_>) -> Outcome {
-        let Some(kept) = &mut line.kept else { return self.send_slowly(line, tally) };
-        if kept.outbox.wants_file(&self.record) {
-            return self.send_slowly(line, tally);
+        let delivery = match line.send_now(self.store, &self.record, self.now.wall_us) {
+            Ok(()) => Delivery::Taken,
+            Err(Some(delivery)) => delivery,
+            Err(None) => return self.send_slowly(line, tally),
+        };
+        Sending::settle(delivery, line, tally)
+    }
+
+    /// What a channel said to a message that was sent to it by what is kept open.
+    fn settle(delivery: Delivery, line: &mut Line, tally: &mut Tally<'_>) -> Outcome {
+        match (delivery, &line.kept) {
+            (Delivery::Taken, _) => tally.taken += 1,
+            (Delivery::Full, Some(kept)) => return Outcome::Full(Arc::clone(&kept.outbox)),
+            (Delivery::Failed(error), kept) => tally.refused(kept.as_ref().map(|kept| &*kept.outbox), error),
+            // Gone. The others concern files.
+            _ => line.close(),
         }
-        match kept.outbox.deliver_by(&mut kept.sender, self.store.base(), &self.record, self.now.wall_us) {
-            Delivery::Taken => {
-                tally.taken += 1;
-                Outcome::Settled
-            }
-            Delivery::Full => Outcome::Full(Arc::clone(&kept.outbox)),
-            Delivery::Failed(error) => {
-                tally.refused(Some(&kept.outbox), error);
-                Outcome::Settled
-            }
-            // The others concern files.
-            Delivery::Gone | Delivery::IdTaken | Delivery::FileSpent => {
-                line.close();
-                Outcome::Settled
-            }
-        }
+        Outcome::Settled
     }
 
     /// To a channel on the files transport, or by a file, or to one that is not open yet.
