@@ -214,7 +214,10 @@ impl Publisher {
     fn closed(&self) -> Error {
         Error::new(
             ErrorKind::Closed,
-            format_args!("the publisher on '{}' belongs to the process that forked this one; open one here", self.topic),
+            format_args!(
+                "the publisher on '{}' belongs to the process that forked this one; open one here",
+                self.topic
+            ),
         )
     }
 }

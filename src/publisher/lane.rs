@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::LAST_REJECTED;
@@ -200,7 +200,7 @@ impl Lane {
             return Ok(0);
         }
         let id = self.ids.next(newest, self.now, &self.store)?;
-        let record = Record { id, timestamp_us: self.now.wall_us, topic, headers_json: headers, data };
+        let record = Record { id, timestamp_us: self.now.wall_us, topic, headers_json: headers, data, managed: None };
         for at in 0..self.lines.len() {
             let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us) {
                 Ok(()) => continue,

@@ -128,7 +128,7 @@ impl<'a> Sending<'a> {
     /// Puts together what stands before the content in a file, if that was not done yet; how many bytes the file has.
     fn write_prefix(&mut self) -> Result<u64> {
         if self.prefix.is_empty() {
-            let Record { id, timestamp_us, topic, headers_json, data } = self.record;
+            let Record { id, timestamp_us, topic, headers_json, data, managed: _ } = self.record;
             let len = v1::checked_data_len(topic, headers_json, data.len())?;
             // What a program publishes while it ends (in the destructors of static objects) finds its thread's storage gone,
             // and has one of its own.
@@ -153,7 +153,7 @@ impl<'a> Sending<'a> {
         let mut full = Vec::new();
         for (at, line) in lines.iter_mut().enumerate() {
             let outcome = match first.take() {
-                Some(delivery) => Sending::settle(delivery, line, tally),
+                Some(delivery) => self.settle(delivery, line, tally),
                 None => self.send_to(line, tally),
             };
             match outcome {
@@ -195,14 +195,15 @@ impl<'a> Sending<'a> {
         let delivery = match line.send_now(self.store, &self.record, self.now.wall_us) {
             Ok(()) => Delivery::Taken,
             Err(Some(delivery)) => delivery,
-            Err(None) => return self.send_slowly(line, tally),
+            Err(None) => return self.send_slowly(line, false, tally),
         };
-        Sending::settle(delivery, line, tally)
+        self.settle(delivery, line, tally)
     }
 
     /// What a channel said to a message that was sent to it by what is kept open.
-    fn settle(delivery: Delivery, line: &mut Line, tally: &mut Tally<'_>) -> Outcome {
+    fn settle(&mut self, delivery: Delivery, line: &mut Line, tally: &mut Tally<'_>) -> Outcome {
         match (delivery, &line.kept) {
+            (Delivery::NoSpace, _) => return self.send_slowly(line, true, tally),
             (Delivery::Taken, _) => tally.taken += 1,
             (Delivery::Full, Some(kept)) => return Outcome::Full(Arc::clone(&kept.outbox)),
             (Delivery::Failed(error), kept) => tally.refused(kept.as_ref().map(|kept| &*kept.outbox), error),
@@ -212,9 +213,9 @@ impl<'a> Sending<'a> {
         Outcome::Settled
     }
 
-    /// To a channel on the files transport, or by a file, or to one that is not open yet.
+    /// To a channel on the files transport, or to a ring by a file or (unless `by_file`) for the first time.
     #[cold]
-    fn send_slowly(&mut self, line: &mut Line, tally: &mut Tally<'_>) -> Outcome {
+    fn send_slowly(&mut self, line: &mut Line, mut by_file: bool, tally: &mut Tally<'_>) -> Outcome {
         let now = self.now.monotonic_ns;
         let outbox = match line.target.outbox(self.store, now) {
             Ok(Some(outbox)) => outbox,
@@ -224,36 +225,40 @@ impl<'a> Sending<'a> {
                 return Outcome::Settled;
             }
         };
-        let fits = outbox.is_ring() && !outbox.wants_file(&self.record);
-        if fits && self.keeps && line.kept.is_none() && line.keep(&outbox, self.store, now) {
+        let is_ring = outbox.is_ring();
+        by_file |= !is_ring || outbox.wants_file(&self.record);
+        if !by_file && self.keeps && line.kept.is_none() && line.keep(&outbox, self.store, now) {
             return self.send_to(line, tally);
         }
-        let bytes = match if fits { Ok(0) } else { self.write_prefix() } {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tally.refused(Some(&outbox), error);
-                return Outcome::Settled;
+        let mut bytes = 0;
+        if !is_ring {
+            bytes = match self.write_prefix() {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    tally.refused(Some(&outbox), error);
+                    return Outcome::Settled;
+                }
+            };
+            if !outbox.reserve(self.store.base(), bytes) {
+                // A dead receiver makes no room.
+                if outbox.is_abandoned() {
+                    line.close();
+                    return Outcome::Settled;
+                }
+                return Outcome::Full(outbox);
             }
-        };
-        if !outbox.is_ring() && !outbox.reserve(self.store.base(), bytes) {
-            // A dead receiver makes no room.
-            if outbox.is_abandoned() {
-                line.close();
-                return Outcome::Settled;
-            }
-            return Outcome::Full(outbox);
         }
         // Two ids cannot both be taken unless something else makes files here.
         for _ in 0..4 {
-            let delivery = if fits {
-                outbox.deliver_record(self.store.base(), &self.record, self.now.wall_us)
-            } else {
+            let delivery = if by_file {
                 self.try_by_file(&outbox, bytes).unwrap_or_else(|error| {
-                    if !outbox.is_ring() {
+                    if !is_ring {
                         outbox.release(bytes);
                     }
                     Delivery::Failed(error)
                 })
+            } else {
+                outbox.deliver_record(self.store.base(), &self.record, self.now.wall_us)
             };
             match delivery {
                 Delivery::Taken => {
@@ -269,6 +274,7 @@ impl<'a> Sending<'a> {
                     tally.refused(Some(&outbox), error);
                     return Outcome::Settled;
                 }
+                Delivery::NoSpace => by_file = true,
                 // Earlier receivers were faster than this publish: the others get the same message in a new file. Or it
                 // takes one with a name.
                 Delivery::FileSpent => self.file = None,
@@ -280,11 +286,11 @@ impl<'a> Sending<'a> {
                     }
                 }
             }
-            if !outbox.is_ring() {
+            if !is_ring {
                 outbox.reserve_anyway(bytes);
             }
         }
-        if !outbox.is_ring() {
+        if !is_ring {
             outbox.release(bytes);
         }
         tally.refused(
@@ -295,14 +301,22 @@ impl<'a> Sending<'a> {
     }
 
     fn try_by_file(&mut self, outbox: &Outbox, bytes: u64) -> Result<Delivery> {
-        let (id, now_us) = (self.record.id, self.now.wall_us);
         let base = Arc::clone(self.store.base());
+        if outbox.is_ring() {
+            // Before the file is written, which may be large.
+            match outbox.make_room(&base, &self.record) {
+                Delivery::Taken => {}
+                refused => return Ok(refused),
+            }
+        }
+        self.write_prefix()?;
         self.admit(outbox.owner)?;
+        let record = self.record;
         let file = self.file()?;
         Ok(if outbox.is_ring() {
-            outbox.deliver_file(&base, file, id, bytes, now_us)
+            outbox.deliver_file(&base, file, &record)
         } else {
-            outbox.deliver(&base, file, id, bytes)
+            outbox.deliver(&base, file, record.id, bytes)
         })
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use super::record::Record;
+use super::words::Ref;
 use super::{FileLocks, Layout, Outcome, Producer, Ring, SharedMemory};
 use crate::control::{self, Control};
 use crate::sys::directory::{Directory, EntryPath};
@@ -70,7 +71,6 @@ impl Drop for Counted {
 #[derive(Debug)]
 pub(crate) struct RingOutbox {
     ring: Ring<SharedMemory>,
-    control: Arc<Control>,
     file: Arc<Fd>,
     /// Those that no thread uses now.
     idle: Mutex<Vec<Sender>>,
@@ -80,16 +80,21 @@ pub(crate) struct RingOutbox {
 }
 
 /// The name of a message file that a ref names: no decimal number, so that nothing takes it for a message by itself.
-pub(crate) fn file_name(id: u64) -> String {
-    format!("r{:x}", id & super::words::Ref::FILE_MASK)
+pub(crate) fn file_name(tag: u32) -> String {
+    format!("r{tag:x}")
+}
+
+/// Removes the file of a message that is dropped. It may be gone with the channel.
+fn unlink(base: &Directory, directory: &[u8], tag: u32) {
+    let name = file_name(tag);
+    let _ = base.unlink(EntryPath::new(directory, name.as_bytes()).as_c_str());
 }
 
 impl RingOutbox {
-    pub(crate) fn new(layout: Layout, control: Arc<Control>, file: Fd, open: &Arc<AtomicUsize>) -> RingOutbox {
+    pub(crate) fn new(layout: Layout, control: &Control, file: Fd, open: &Arc<AtomicUsize>) -> RingOutbox {
         let file = Arc::new(file);
         RingOutbox {
             ring: Ring { memory: SharedMemory::new(Arc::clone(control.map()), Arc::clone(&file)), layout },
-            control,
             file,
             idle: Mutex::default(),
             hint: AtomicU32::new(rand::random::<u32>()),
@@ -112,7 +117,8 @@ impl RingOutbox {
         wake: impl Fn(),
     ) -> Outcome {
         self.with(base, directory, now_us, |producer, ring| {
-            producer.publish(ring, record.len() as u32, |memory, at| record.write(memory, at), wake)
+            let unlink = |tag| unlink(base, directory, tag);
+            producer.publish(ring, record.len() as u32, |memory, at| record.write(memory, at), wake, unlink)
         })
     }
 
@@ -127,32 +133,42 @@ impl RingOutbox {
         now_us: u64,
         wake: impl Fn(),
     ) -> Outcome {
-        let producer = &mut sender.producer;
+        let unlink = |tag| unlink(base, directory, tag);
         let fill = |memory: &SharedMemory, at| record.write(memory, at);
-        let outcome = producer.publish(&self.ring, record.len() as u32, fill, wake);
-        self.settle(sender, base, directory, now_us);
+        let outcome = sender.producer.publish(&self.ring, record.len() as u32, fill, wake, unlink);
+        self.settle(sender, now_us);
         outcome
     }
 
-    /// Publishes a message that has been put into the channel's directory as [`file_name`].
+    /// Whether a message of `bytes` would be taken; drops the oldest for it where that is the policy.
+    pub(crate) fn make_room(
+        &self,
+        base: &Directory,
+        directory: &[u8],
+        bytes: u64,
+        now_us: u64,
+        wake: impl Fn(),
+    ) -> Outcome {
+        self.with(base, directory, now_us, |producer, ring| {
+            match producer.make_room(ring, bytes, &mut |tag| unlink(base, directory, tag)) {
+                Ok(()) => Outcome::Taken,
+                Err(outcome) => producer.finish(ring, outcome, wake),
+            }
+        })
+    }
+
+    /// Publishes a message of `bytes` that has been put into the channel's directory as [`file_name`] of the tag.
     pub(crate) fn publish_file(
         &self,
         base: &Directory,
         directory: &[u8],
-        id: u64,
+        (tag, bytes): (u32, u64),
         now_us: u64,
         wake: impl Fn(),
     ) -> Outcome {
-        self.with(base, directory, now_us, |producer, ring| producer.publish_file(ring, id, wake))
-    }
-
-    /// Makes room in a channel that drops the oldest; false when it rejects, or is empty.
-    pub(crate) fn drop_oldest(&self, base: &Directory, directory: &[u8], now_us: u64) -> bool {
-        let outcome = self.with(base, directory, now_us, |producer, ring| {
-            let dropped = ring.layout.drop_oldest && producer.drop_oldest(ring);
-            if dropped { Outcome::Taken } else { Outcome::Full }
-        });
-        matches!(outcome, Outcome::Taken)
+        self.with(base, directory, now_us, |producer, ring| {
+            producer.publish_file(ring, Ref::file(tag, bytes), wake, |tag| unlink(base, directory, tag))
+        })
     }
 
     fn with(
@@ -167,7 +183,7 @@ impl RingOutbox {
             Err(outcome) => return outcome,
         };
         let outcome = publish(&mut sender.producer, &self.ring);
-        self.settle(&mut sender, base, directory, now_us);
+        self.settle(&mut sender, now_us);
         self.lock().push(sender);
         outcome
     }
@@ -182,13 +198,9 @@ impl RingOutbox {
             return Ok(idle);
         }
         match self.attach(base, directory) {
-            Ok(producer) => Ok(Sender {
-                producer,
-                last_us: 0,
-                since_look: 0,
-                looked_us: 0,
-                _counted: Counted::new(&self.open, 1),
-            }),
+            Ok(producer) => {
+                Ok(Sender { producer, last_us: 0, since_look: 0, looked_us: 0, _counted: Counted::new(&self.open, 1) })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Outcome::Gone),
             Err(error) => Err(Outcome::NoMemory(error)),
         }
@@ -202,30 +214,13 @@ impl RingOutbox {
         }
     }
 
-    /// After a publish: lets go of the chunk unless the next message can be expected soon, and removes the files of what was
-    /// dropped.
+    /// After a publish: lets go of the chunk unless the next message can be expected soon.
     #[inline]
-    fn settle(&self, sender: &mut Sender, base: &Directory, directory: &[u8], now_us: u64) {
+    fn settle(&self, sender: &mut Sender, now_us: u64) {
         if now_us.saturating_sub(sender.last_us) > HURRIED_US || !sender.producer.may_keep(&self.ring) {
             sender.producer.release(&self.ring);
         }
         sender.last_us = now_us;
-        let dropped = sender.producer.take_dropped_files();
-        if !dropped.is_empty() {
-            self.remove_files(base, directory, dropped);
-        }
-    }
-
-    #[cold]
-    fn remove_files(&self, base: &Directory, directory: &[u8], ids: Vec<u64>) {
-        for id in ids {
-            let name = file_name(id);
-            let path = EntryPath::new(directory, name.as_bytes());
-            let size = base.status(path.as_c_str()).map_or(0, |stat| stat.st_size as u64);
-            if base.unlink(path.as_c_str()).is_ok() {
-                self.control.release(size);
-            }
-        }
     }
 
     /// One more publisher: its lock needs an open file description of its own.
