@@ -22,7 +22,7 @@ use crate::store::Holder;
 use crate::sys::exclusive::Exclusive;
 use crate::sys::fork;
 use crate::topic::validate_topic;
-use lane::Lane;
+use lane::{Lane, Terms};
 
 /// How to open a publisher.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +75,8 @@ pub fn last_rejected() -> u32 {
 pub fn publish(topic: &str, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
     validate_topic(topic)?;
     let mut lane = Lane::new(None, topic)?;
-    lane.deliver(topic, data, &text(headers), Duration::ZERO, &AtomicU64::new(0))
+    let terms = Terms { full_timeout: Duration::ZERO, newest: &AtomicU64::new(0), more: false };
+    lane.deliver(topic, data, &text(headers), terms)
 }
 
 /// Headers as they travel.
@@ -119,7 +120,7 @@ impl Publisher {
     /// [`Interrupted`](ErrorKind::Interrupted): a signal was handled while it waited for room.
     pub fn publish(&self, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
         let json = text(headers);
-        self.with_lane(|lane| lane.deliver(&self.topic, data, &json, self.full_timeout, &self.newest))
+        self.with_lane(|lane| lane.deliver(&self.topic, data, &json, self.terms(false)))
     }
 
     /// Publishes in order and stops before the first that would fail. Answers how many were handled; an error only
@@ -179,6 +180,10 @@ impl Publisher {
         })
     }
 
+    fn terms(&self, more: bool) -> Terms<'_> {
+        Terms { full_timeout: self.full_timeout, newest: &self.newest, more }
+    }
+
     /// Lends a lane that knows the channels which match now.
     #[inline]
     fn with_lane<T>(&self, body: impl FnOnce(&mut Lane) -> Result<T>) -> Result<T> {
@@ -222,25 +227,25 @@ impl Publisher {
     }
 }
 
-/// Messages that are published one after the other.
+/// Messages that are published one after the other. Dropped, it has told every receiver of them.
 struct Batch<'a> {
     publisher: &'a Publisher,
     lane: &'a mut Lane,
     handled: usize,
 }
 
-/// The clock is read again after so many messages of a batch.
-const CLOCK_EVERY: usize = 64;
+/// After so many messages of a batch receivers are told of them, and the clock is read again.
+const RUN: usize = 64;
 
 impl Batch<'_> {
     /// Whether to go on; an error only for the first.
     #[inline]
     fn publish(&mut self, data: &[u8], json: &str) -> Result<bool> {
-        if self.handled % CLOCK_EVERY == 0 && self.handled > 0 {
+        if self.handled % RUN == 0 && self.handled > 0 {
+            self.lane.finish();
             self.lane.read_clock();
         }
-        let Publisher { topic, full_timeout, newest, .. } = self.publisher;
-        match self.lane.deliver(topic, data, json, *full_timeout, newest) {
+        match self.lane.deliver(&self.publisher.topic, data, json, self.publisher.terms(true)) {
             Ok(_) => {
                 self.handled += 1;
                 Ok(true)
@@ -248,6 +253,12 @@ impl Batch<'_> {
             Err(error) if self.handled == 0 => Err(error),
             Err(_) => Ok(false),
         }
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.lane.finish();
     }
 }
 

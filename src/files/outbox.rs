@@ -148,7 +148,8 @@ impl Outbox {
         }
     }
 
-    /// [`deliver_record`](Outbox::deliver_record) by a publisher that was lent.
+    /// [`deliver_record`](Outbox::deliver_record) by a publisher that was lent. `more`: others follow, and this one is to be
+    /// [finished](Outbox::finish) with them; any answer but `Taken` has finished those before it.
     #[inline]
     pub(crate) fn deliver_by(
         &self,
@@ -156,15 +157,27 @@ impl Outbox {
         base: &Directory,
         record: &Record<'_>,
         now_us: u64,
+        more: bool,
     ) -> Delivery {
         let Some(ring) = &self.ring else { return Delivery::Gone };
         if sender.must_look(now_us) && self.is_abandoned() {
             return Delivery::Gone;
         }
-        match ring.publish_by(sender, base, &self.directory, record, now_us, || self.wake()) {
+        let pushed = ring.push_by(sender, base, &self.directory, record);
+        let is_taken = matches!(pushed, crate::ring::Outcome::Taken);
+        if is_taken && more {
+            return Delivery::Taken;
+        }
+        match ring.finish(sender, pushed, now_us, || self.wake()) {
             crate::ring::Outcome::Taken => Delivery::Taken,
             outcome => self.delivery(outcome),
         }
+    }
+
+    /// Ends a run of [`deliver_by`](Outbox::deliver_by): the receiver is woken. `Gone`: it has closed the channel.
+    pub(crate) fn finish(&self, sender: &mut Sender, now_us: u64) -> Delivery {
+        let Some(ring) = &self.ring else { return Delivery::Gone };
+        self.delivery(ring.finish(sender, crate::ring::Outcome::Taken, now_us, || self.wake()))
     }
 
     /// Whether the ring takes a message that is to be put into a file: asked before that is written.

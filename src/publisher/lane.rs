@@ -37,6 +37,16 @@ pub(super) struct Lane {
     is_held: bool,
 }
 
+/// How a publisher's messages are published.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub full_timeout: Duration,
+    /// For its [`Ids`].
+    pub newest: &'a AtomicU64,
+    /// Others follow before [`Lane::finish`].
+    pub more: bool,
+}
+
 /// One matching channel.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -49,6 +59,8 @@ pub(super) struct Line {
 pub(super) struct Kept {
     pub outbox: Arc<Outbox>,
     pub sender: Sender,
+    /// Messages are in the queue of which the receiver has not been told.
+    unfinished: bool,
 }
 
 impl Drop for Kept {
@@ -58,21 +70,32 @@ impl Drop for Kept {
 }
 
 impl Line {
-    /// Into the ring by what is kept open. `Err(None)`: it must take another way.
+    /// Into the ring by what is kept open. `Err(None)`: it must take another way. `more`: others follow before the lane's
+    /// [`finish`](Lane::finish).
     #[inline]
     pub(super) fn send_now(
         &mut self,
         store: &Store,
         record: &Record<'_>,
         now_us: u64,
+        more: bool,
     ) -> std::result::Result<(), Option<Delivery>> {
-        let Some(Kept { outbox, sender }) = &mut self.kept else { return Err(None) };
+        let Some(Kept { outbox, sender, unfinished }) = &mut self.kept else { return Err(None) };
         if outbox.wants_file(record) {
             return Err(None);
         }
-        match outbox.deliver_by(sender, store.base(), record, now_us) {
-            Delivery::Taken => Ok(()),
-            delivery => Err(Some(delivery)),
+        let delivery = outbox.deliver_by(sender, store.base(), record, now_us, more);
+        let is_taken = matches!(delivery, Delivery::Taken);
+        *unfinished = is_taken && more;
+        if is_taken { Ok(()) } else { Err(Some(delivery)) }
+    }
+
+    /// Tells the receiver of what was sent with more to follow.
+    fn finish(&mut self, now_us: u64) {
+        if let Some(Kept { outbox, sender, unfinished }) = &mut self.kept {
+            if std::mem::replace(unfinished, false) && matches!(outbox.finish(sender, now_us), Delivery::Gone) {
+                self.close();
+            }
         }
     }
 
@@ -85,7 +108,7 @@ impl Line {
     /// Keeps a publisher of the channel's ring, if there is room for it in the budget of descriptors.
     pub(super) fn keep(&mut self, outbox: &Arc<Outbox>, store: &Store, now: u64) -> bool {
         let sender = if store.may_keep_open(now) { outbox.lend(store.base()) } else { None };
-        self.kept = sender.map(|sender| Kept { outbox: Arc::clone(outbox), sender });
+        self.kept = sender.map(|sender| Kept { outbox: Arc::clone(outbox), sender, unfinished: false });
         self.kept.is_some()
     }
 }
@@ -184,29 +207,23 @@ impl Lane {
         Ok(())
     }
 
-    /// Publishes one message, which `begin` began, to the channels of this lane. `newest`: that of its publisher's [`Ids`].
+    /// Publishes one message, which `begin` began, to the channels of this lane. `more`: others follow before
+    /// [`finish`](Lane::finish).
     #[inline]
-    pub(super) fn deliver(
-        &mut self,
-        topic: &str,
-        data: &[u8],
-        headers: &str,
-        full_timeout: Duration,
-        newest: &AtomicU64,
-    ) -> Result<usize> {
+    pub(super) fn deliver(&mut self, topic: &str, data: &[u8], headers: &str, terms: Terms<'_>) -> Result<usize> {
         LAST_REJECTED.set(0);
         v1::checked_data_len(topic, headers, data.len())?;
         if self.lines.is_empty() {
             return Ok(0);
         }
-        let id = self.ids.next(newest, self.now, &self.store)?;
+        let id = self.ids.next(terms.newest, self.now, &self.store)?;
         let record = Record { id, timestamp_us: self.now.wall_us, topic, headers_json: headers, data, managed: None };
         for at in 0..self.lines.len() {
-            let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us) {
+            let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us, terms.more) {
                 Ok(()) => continue,
                 Err(first) => first,
             };
-            return self.deliver_otherwise(at, first, record, full_timeout, newest);
+            return self.deliver_otherwise(at, first, record, terms);
         }
         chaos::point("publish.done");
         Ok(self.lines.len())
@@ -219,16 +236,24 @@ impl Lane {
         at: usize,
         first: Option<Delivery>,
         record: Record<'_>,
-        full_timeout: Duration,
-        newest: &AtomicU64,
+        terms: Terms<'_>,
     ) -> Result<usize> {
+        // It may take a while.
+        self.finish();
         let mut tally = Tally::new(record.topic, at);
-        let mut sending = Sending::new(&self.store, record, self.now, newest, self.keeps);
-        let result = sending.send_to_all(&mut self.lines[at..], first, full_timeout, &mut tally);
+        let mut sending = Sending::new(&self.store, record, self.now, terms.newest, self.keeps);
+        let result = sending.send_to_all(&mut self.lines[at..], first, terms.full_timeout, &mut tally);
         self.now = sending.finish();
         chaos::point("publish.done");
         result?;
         tally.answer()
+    }
+
+    /// Ends a run of messages: every receiver knows of them when this returns.
+    pub(super) fn finish(&mut self) {
+        for line in &mut self.lines {
+            line.finish(self.now.wall_us);
+        }
     }
 
     /// Closes what it keeps open; answers how many.

@@ -192,7 +192,7 @@ impl<'a> Sending<'a> {
     }
 
     fn send_to(&mut self, line: &mut Line, tally: &mut Tally<'_>) -> Outcome {
-        let delivery = match line.send_now(self.store, &self.record, self.now.wall_us) {
+        let delivery = match line.send_now(self.store, &self.record, self.now.wall_us, false) {
             Ok(()) => Delivery::Taken,
             Err(Some(delivery)) => delivery,
             Err(None) => return self.send_slowly(line, false, tally),

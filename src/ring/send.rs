@@ -122,20 +122,25 @@ impl RingOutbox {
         })
     }
 
-    /// Publishes a record by a publisher that [`lend`](RingOutbox::lend) lent in this process.
+    /// Puts a record into the queue by a publisher that [`lend`](RingOutbox::lend) lent in this process. To be
+    /// [finished](RingOutbox::finish), after this one or a few more.
     #[inline]
-    pub(crate) fn publish_by(
+    pub(crate) fn push_by(
         &self,
         sender: &mut Sender,
         base: &Directory,
         directory: &[u8],
         record: &Record<'_>,
-        now_us: u64,
-        wake: impl Fn(),
     ) -> Outcome {
         let unlink = |tag| unlink(base, directory, tag);
         let fill = |memory: &SharedMemory, at| record.write(memory, at);
-        let outcome = sender.producer.publish(&self.ring, record.len() as u32, fill, wake, unlink);
+        sender.producer.push(&self.ring, record.len() as u32, fill, unlink)
+    }
+
+    /// Ends what was pushed; `pushed` is what became of the last.
+    #[inline]
+    pub(crate) fn finish(&self, sender: &mut Sender, pushed: Outcome, now_us: u64, wake: impl Fn()) -> Outcome {
+        let outcome = sender.producer.finish(&self.ring, pushed, wake);
         self.settle(sender, now_us);
         outcome
     }
