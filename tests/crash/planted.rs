@@ -39,7 +39,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("slots before their pages", "storm::a_full_file_system_is_an_error_and_no_signal_in_a_storm", "signal: 7"),
     (
         "pages said to be there before they are",
-        "storm::a_full_file_system_is_an_error_and_no_signal_in_a_storm",
+        "rings::memory_that_a_dead_publisher_was_about_to_take_is_not_touched",
         "signal: 7",
     ),
     ("no pages reserved", "storm::a_full_file_system_is_an_error_and_no_signal_in_a_storm", "signal: 7"),

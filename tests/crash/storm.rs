@@ -1,6 +1,5 @@
 //! Everything at once, with kills and stops at random.
 
-use std::ffi::CString;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,7 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::actor::{Sender, TOPICS};
 use crate::journal::{self, Event};
-use crate::process::{PATIENCE, Process, run_directory, until};
+use crate::process::{Mount, PATIENCE, Process, is_root, run_directory, until};
 use crate::verdict::{self, Summary};
 
 /// Numbers from here on are of formix-pubsub programs, which keep no journal.
@@ -322,33 +321,6 @@ fn age_files_of_formix(run: &Path) {
     }
 }
 
-/// A small file system for the thread that made it and the processes that it starts.
-struct Mount(CString);
-
-impl Mount {
-    fn new(on: &Path, size: &str) -> Mount {
-        std::fs::create_dir_all(on).unwrap();
-        let text = |text: &str| CString::new(text).unwrap();
-        let (root, none, kind, options) = (text("/"), text("none"), text("tmpfs"), text(&format!("size={size}")));
-        let on = text(on.to_str().unwrap());
-        // SAFETY: every string is NUL-terminated and outlives the calls.
-        unsafe {
-            assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
-            let private = libc::MS_REC | libc::MS_PRIVATE;
-            assert_eq!(libc::mount(none.as_ptr(), root.as_ptr(), none.as_ptr(), private, std::ptr::null()), 0);
-            assert_eq!(libc::mount(kind.as_ptr(), on.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()), 0);
-        }
-        Mount(on)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // SAFETY: NUL-terminated. What cannot be unmounted goes with the thread.
-        unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_DETACH) };
-    }
-}
-
 fn settings(cast: Cast, seconds: f64) -> Storm {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<f64>().unwrap());
     Storm {
@@ -377,9 +349,8 @@ fn memory_that_is_denied_is_an_error_and_no_signal_in_a_storm() {
 
 #[test]
 fn a_full_file_system_is_an_error_and_no_signal_in_a_storm() {
-    // SAFETY: cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        return println!("skipped: it mounts a small file system, which needs root");
+    if !is_root() {
+        return;
     }
     tell(&Storm { space: Space::Little("4m"), ..settings(FULL, 4.0) });
 }
