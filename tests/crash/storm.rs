@@ -16,6 +16,7 @@ use crate::verdict::{self, Summary};
 pub const FOREIGN: u64 = 1 << 40;
 
 /// Who takes part in a storm.
+#[derive(Clone, Copy)]
 pub struct Cast {
     /// Receivers that are stopped but never killed: every policy, capacity and way to wait, on patterns that overlap.
     keepers: &'static [&'static str],
@@ -109,6 +110,7 @@ pub const FULL: Cast = Cast {
     ],
 };
 
+#[derive(Clone)]
 pub struct Storm {
     pub cast: Cast,
     pub seconds: f64,
@@ -321,8 +323,14 @@ fn age_files_of_formix(run: &Path) {
     }
 }
 
+/// Seconds that one storm lasts: its journals are kept in memory.
+const AT_ONCE: f64 = 20.0;
+
+fn number(name: &str) -> Option<f64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
 fn settings(cast: Cast, seconds: f64) -> Storm {
-    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<f64>().unwrap());
     Storm {
         cast,
         seconds: number("PUBSUB_STORM_SECONDS").unwrap_or(seconds),
@@ -332,19 +340,31 @@ fn settings(cast: Cast, seconds: f64) -> Storm {
     }
 }
 
-fn tell(storm: &Storm) {
-    println!("seed {}", storm.seed);
-    println!("{:?}", rage(storm));
+/// Storms, one after the other, until they have lasted so long in all, and so many were killed.
+fn tell(storm: Storm) {
+    let kills = number("PUBSUB_STORM_KILLS").unwrap_or_default() as u64;
+    let (mut left, mut killed) = (storm.seconds, 0);
+    for seed in storm.seed.. {
+        println!("seed {seed}");
+        let begin = Instant::now();
+        let (summary, figures) = rage(&Storm { seconds: left.clamp(1.0, AT_ONCE), seed, ..storm.clone() });
+        println!("{summary:?}, {figures:?}");
+        left -= begin.elapsed().as_secs_f64();
+        killed += figures.killed;
+        if killed >= kills && left <= 0.0 {
+            return println!("{killed} killed in all");
+        }
+    }
 }
 
 #[test]
 fn nothing_is_lost_doubled_reordered_or_left_in_a_storm_over_rings() {
-    tell(&settings(RINGS, 6.0));
+    tell(settings(RINGS, 6.0));
 }
 
 #[test]
 fn memory_that_is_denied_is_an_error_and_no_signal_in_a_storm() {
-    tell(&Storm { space: Space::Denied, ..settings(FULL, 3.0) });
+    tell(Storm { space: Space::Denied, ..settings(FULL, 3.0) });
 }
 
 #[test]
@@ -352,12 +372,12 @@ fn a_full_file_system_is_an_error_and_no_signal_in_a_storm() {
     if !is_root() {
         return;
     }
-    tell(&Storm { space: Space::Little("4m"), ..settings(FULL, 4.0) });
+    tell(Storm { space: Space::Little("4m"), ..settings(FULL, 4.0) });
 }
 
 #[test]
 fn nothing_is_lost_doubled_reordered_or_left_in_a_storm() {
-    tell(&settings(FILES, 4.0));
+    tell(settings(FILES, 4.0));
 }
 
 #[test]
@@ -367,5 +387,5 @@ fn nor_with_formix_programs_in_it() {
         println!("skipped: PUBSUB_FORMIX_PYTHON names no Python with formix-pubsub");
         return;
     }
-    tell(&Storm { formix, ..settings(MIXED, 4.0) });
+    tell(Storm { formix, ..settings(MIXED, 4.0) });
 }
