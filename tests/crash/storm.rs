@@ -347,7 +347,8 @@ fn tell(storm: Storm) {
     for seed in storm.seed.. {
         println!("seed {seed}");
         let begin = Instant::now();
-        let (summary, figures) = rage(&Storm { seconds: left.clamp(1.0, AT_ONCE), seed, ..storm.clone() });
+        let seconds = if left > 0.0 { left.min(AT_ONCE) } else { AT_ONCE };
+        let (summary, figures) = rage(&Storm { seconds, seed, ..storm.clone() });
         println!("{summary:?}, {figures:?}");
         left -= begin.elapsed().as_secs_f64();
         killed += figures.killed;
