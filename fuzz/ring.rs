@@ -16,12 +16,13 @@ const OPERATION: usize = 11;
 /// operations.
 pub fn attach(home: &Path, bytes: &[u8]) {
     let Some((&terms, operations)) = bytes.split_first() else { return };
+    let store = ChannelOptions { home: Some(home.into()), ..Default::default() };
     let options = ChannelOptions {
         transport: Transport::Ring,
         full_policy: if terms & 1 == 0 { FullPolicy::Reject } else { FullPolicy::DropOldest },
         capacity_messages: [1, 3, 16, 600][usize::from(terms >> 1 & 3)],
         capacity_bytes: [1 << 12, 1 << 16, 1 << 20, 0][usize::from(terms >> 3 & 3)],
-        home: Some(home.into()),
+        ..store
     };
     let mut channel = Channel::open("fuzz", &options).expect("a channel");
     let memory = File::options().read(true).write(true).open(channel.path().join("control")).expect("the memory");

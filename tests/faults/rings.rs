@@ -60,7 +60,7 @@ fn hostile_words_in_a_ring_harm_nobody() {
                     let mut random = StdRng::seed_from_u64(*word);
                     for _ in 0..12 {
                         // Sixteen messages, a mebibyte.
-                        let mut bytes = vec![drop_oldest | 2 << 1 | 2 << 3 | 0x20 * random.random_range(0..2)];
+                        let mut bytes = vec![drop_oldest | 2 << 1 | 2 << 3 | random.random_range(0..2) << 5];
                         let mut push = |what: u8, at: u64, value: u64| {
                             bytes.push(what);
                             bytes.extend((at as u16).to_le_bytes());
