@@ -50,6 +50,12 @@ impl Consumer {
     }
 
     /// The position behind the last one that it took.
+    #[cfg(not(loom))]
+    pub(crate) fn taken(&self) -> u64 {
+        self.next.0
+    }
+
+    /// The position behind the last one that it took.
     #[cfg(any(test, loom))]
     pub(crate) fn head(&self) -> u64 {
         self.next.0

@@ -23,9 +23,14 @@ use crate::sys::fd::Fd;
 /// Memory is given back at most this often: in a queue that fills and drains a thousand times a second, taking it anew each
 /// time would cost more than the messages.
 const REST_NS: u64 = 10_000_000;
-/// How often a receiver looks for a message before it yields, and how long it pauses before each look: about 100 ns.
-const LOOKS: u32 = 10;
-const PAUSES: u32 = 5;
+/// How long a receiver that finds the ring empty waits before it looks again: the longest is less than a reader notices, and
+/// enough for a dozen messages.
+const NAP_MIN_NS: u64 = 100;
+const NAP_MAX_NS: u64 = 1_000;
+/// For how long it goes on looking before it yields.
+const NAPPING_NS: u64 = 1_000;
+/// Pauses between two looks at the clock.
+const PAUSES: u32 = 2;
 /// How often a receiver yields before it sleeps.
 const YIELDS: u32 = 50;
 
@@ -42,6 +47,9 @@ pub(crate) struct RingInbox {
     waiting: Option<u32>,
     /// When memory was last given back.
     rested: Option<u64>,
+    /// The next nap, and the position at which the last one was taken.
+    nap_ns: u64,
+    taken_before: u64,
 }
 
 impl RingInbox {
@@ -63,6 +71,8 @@ impl RingInbox {
             directory: directory.to_vec(),
             waiting: None,
             rested: None,
+            nap_ns: NAP_MIN_NS,
+            taken_before: 0,
         }
     }
 
@@ -73,15 +83,29 @@ impl RingInbox {
     /// Waits for a moment, then gives others the processor a few times: a publisher that is at work is worth waiting for, since
     /// waking a sleeper costs it a system call and the sleeper twenty microseconds.
     ///
-    /// The next slot is looked at now and then only: each look takes its cache line from the publisher that is about to write
-    /// to it, and slows it down.
+    /// Each look at the next slot takes its cache line from the publisher that is about to write to it. Who takes one message
+    /// as soon as it is there slows a stream of them down to what the line takes to go there and back; so a receiver that
+    /// finds several messages after a nap takes a longer one the next time.
     pub(crate) fn comes_soon(&mut self) -> bool {
-        for _ in 0..LOOKS {
+        let taken = self.consumer.taken();
+        let several = taken.wrapping_sub(self.taken_before) > 1;
+        self.taken_before = taken;
+        self.nap_ns = if several { (self.nap_ns * 2).min(NAP_MAX_NS) } else { (self.nap_ns / 2).max(NAP_MIN_NS) };
+        let begin = clock::monotonic_ns();
+        let (mut due, end) = (begin + self.nap_ns, begin + self.nap_ns + NAPPING_NS);
+        loop {
+            let now = clock::monotonic_ns();
+            if now >= due {
+                if self.has_message() {
+                    return true;
+                }
+                if now >= end {
+                    break;
+                }
+                due = now + NAP_MIN_NS;
+            }
             for _ in 0..PAUSES {
                 std::hint::spin_loop();
-            }
-            if self.has_message() {
-                return true;
             }
         }
         for _ in 0..YIELDS {

@@ -130,10 +130,12 @@ fn pack(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64]) -> Result
     };
     let stored = parts.topic_len + parts.headers_len;
     memory.copy_out(parts.at, &mut texts[..stored]);
-    let (topic, headers) = texts[..stored].split_at(parts.topic_len);
-    if std::str::from_utf8(topic).is_err() || std::str::from_utf8(headers).is_err() {
-        return Ok(Step::Malformed);
-    }
     memory.copy_out(parts.at + stored, data);
+    if !texts.is_ascii() {
+        let (topic, headers) = texts.split_at(parts.topic_len);
+        if std::str::from_utf8(topic).is_err() || std::str::from_utf8(headers).is_err() {
+            return Ok(Step::Malformed);
+        }
+    }
     Ok(Step::Written(words))
 }
