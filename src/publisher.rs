@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,6 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{self, Delivery, FileMode, MessageFile, Outbox};
 use crate::history::{Appended, Appender, Entry};
-use crate::message::id::is_native;
 use crate::message::{DELETED, Headers, Message, v1};
 use crate::ring::Record;
 use crate::store::{Managed, Store, Target};
@@ -338,11 +338,17 @@ impl Route {
             v1::write_prefix(prefix, self.store.next_id(now)?, now, topic, headers, len);
             let mut sending = Sending::new(&self.store, prefix, now, topic, headers, data);
             let mut tally = Tally { topic, taken: 0, rejected: 0, reason: None };
-            // First: who opens a channel with a replay drops live messages that the history had by then.
+            let mut targets = Cow::Borrowed(&*self.targets);
             if let Some(managed) = &self.managed {
+                // First: a channel that opens with a replay drops the live messages that the history had by then.
                 sending.append(managed, &mut tally);
+                // And what it had not by then, it gets live: a channel that opened meanwhile must be known.
+                let version = self.store.registry().refresh(&self.store).unwrap_or(self.version);
+                if version != self.version && !chaos::planted("no look behind an append") {
+                    targets = Cow::Owned(self.store.registry().matching(topic));
+                }
             }
-            let result = sending.send_to_all(&self.targets, full_timeout, &mut tally);
+            let result = sending.send_to_all(&targets, full_timeout, &mut tally);
             if let Some(file) = sending.file.take() {
                 file.discard(self.store.base());
             }
@@ -403,41 +409,47 @@ impl<'a> Sending<'a> {
                 Err(error) => Appended::Failed(error),
             };
             match appended {
-                Appended::At(_) => return,
+                Appended::At(_) | Appended::NoSpace => return,
                 Appended::Gone => managed.close(),
                 Appended::Failed(error) => return tally.weigh(error),
             }
         }
     }
 
-    /// Puts it into this history.
+    /// Puts it into this history, or has the history note that it lacks one.
     fn keep(&mut self, appender: &Appender) -> Appended {
         let entry = Entry { id: self.id(), timestamp_us: self.now, headers_json: self.headers, data: self.data };
-        let appended = if appender.wants_file(&entry) {
-            match self.put_into_file(appender) {
-                Ok(appended) => appended,
-                Err(error) => Appended::Failed(appender.lacks(error)),
-            }
-        } else {
-            appender.append(self.store.base(), &entry)
+        let in_file = |sending: &mut Self| match sending.put_into_file(appender, &entry) {
+            Ok(appended) => appended,
+            Err(error) => Appended::Failed(error),
         };
-        if let Appended::At(offset) = appended {
-            self.place = Some((appender.epoch(), offset));
-            // The channels get another file if this one cannot say where it is.
-            let trailer = files::trailer(appender.epoch(), offset);
-            if let Some(file) = self.file.take_if(|file| file.append(&trailer).is_err()) {
-                file.discard(self.store.base());
+        let appended = if appender.wants_file(&entry) {
+            in_file(self)
+        } else {
+            match appender.append(self.store.base(), &entry) {
+                Appended::NoSpace => in_file(self),
+                appended => appended,
             }
+        };
+        match appended {
+            Appended::At(offset) => {
+                self.place = Some((appender.epoch(), offset));
+                // The channels get another file if this one cannot say where it is.
+                let trailer = files::trailer(appender.epoch(), offset);
+                if let Some(file) = self.file.take_if(|file| file.append(&trailer).is_err()) {
+                    file.discard(self.store.base());
+                }
+            }
+            Appended::Failed(_) | Appended::NoSpace => appender.note_lost(),
+            Appended::Gone => {}
         }
         appended
     }
 
-    fn put_into_file(&mut self, appender: &Appender) -> Result<Appended> {
+    fn put_into_file(&mut self, appender: &Appender, entry: &Entry<'_>) -> Result<Appended> {
         self.admit(appender.owner)?;
-        // formix-pubsub's ids may be the same for several messages.
-        let number = if is_native(self.id()) { self.id() } else { self.store.next_id(self.now)? };
-        let (base, now) = (Arc::clone(self.store.base()), self.now);
-        Ok(appender.append_file(&base, self.file()?, number, now))
+        let base = Arc::clone(self.store.base());
+        Ok(appender.append_file(&base, self.file()?, entry))
     }
 
     fn bytes(&self) -> u64 {
@@ -530,7 +542,7 @@ impl<'a> Sending<'a> {
                 }
                 // Earlier receivers were faster than this publish: the others get the same message in a new file. Or it
                 // takes one with a name.
-                Delivery::FileSpent => self.file = None,
+                Delivery::FileSpent | Delivery::NoSpace => self.file = None,
                 Delivery::IdTaken => {
                     // The channels that have the file keep its id: the others get a file with a new one.
                     if let Err(error) = self.renumber() {
@@ -555,20 +567,34 @@ impl<'a> Sending<'a> {
 
     fn try_send_to(&mut self, outbox: &Outbox) -> Result<Delivery> {
         let id = self.id();
+        let record = Record {
+            id,
+            timestamp_us: self.now,
+            topic: self.topic,
+            headers_json: self.headers,
+            data: self.data,
+            managed: self.place,
+        };
         if outbox.is_ring() {
-            let record =
-                Record { id, timestamp_us: self.now, topic: self.topic, headers_json: self.headers, data: self.data };
-            if !outbox.wants_file(&record) {
-                return Ok(outbox.deliver_record(self.store.base(), &record));
+            let base = self.store.base();
+            let tried = if outbox.wants_file(&record) {
+                outbox.make_room(base, &record)
+            } else {
+                match outbox.deliver_record(base, &record) {
+                    Delivery::NoSpace => Delivery::Taken,
+                    delivery => return Ok(delivery),
+                }
+            };
+            if !matches!(tried, Delivery::Taken) {
+                return Ok(tried);
             }
         }
         let bytes = self.bytes();
         let base = Arc::clone(self.store.base());
-        let now = self.now;
         self.admit(outbox.owner)?;
         let file = self.file()?;
         Ok(if outbox.is_ring() {
-            outbox.deliver_file(&base, file, id, bytes, now)
+            outbox.deliver_file(&base, file, &record)
         } else {
             outbox.deliver(&base, file, id, bytes)
         })

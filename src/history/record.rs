@@ -66,11 +66,6 @@ fn sum(epoch: u64, head: &[u8], headers: &[u8], data: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// The bytes of headers and content in a record of this length.
-pub(super) fn content_len(len: usize) -> usize {
-    len.saturating_sub(HEAD)
-}
-
 /// The bytes of a record as a message; `Ok(None)`: they are none.
 pub(super) fn parse(bytes: &[u8], epoch: u64, offset: u64, topic: &str) -> Result<Option<Message>> {
     let Some((head, rest)) = bytes.split_at_checked(HEAD) else { return Ok(None) };
