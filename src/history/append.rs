@@ -12,7 +12,7 @@ use super::record::Entry;
 use super::unusable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::MessageFile;
-use crate::ring::{CLOSED, FileLocks, Outcome, Producer, Ref, Ring, STATE, SharedMemory, file_name};
+use crate::ring::{CLOSED, Counted, FileLocks, Outcome, Producer, Ref, Ring, STATE, SharedMemory, file_name};
 use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath};
 use crate::sys::fd::{Fd, status};
@@ -38,10 +38,13 @@ pub(crate) enum Appended {
     Failed(Error),
 }
 
+/// One publisher of a history, for one thread at a time.
 #[derive(Debug)]
-struct Sender {
+pub(crate) struct Sender {
     producer: Producer<FileLocks>,
     last_us: u64,
+    /// Its descriptor, counted.
+    _counted: Counted,
 }
 
 /// A history opened for appending.
@@ -56,14 +59,13 @@ pub(crate) struct Appender {
     pub owner: u32,
     /// Those that no thread uses now.
     idle: Mutex<Vec<Sender>>,
-    /// Whether `file`'s own lock is still to be had: a second publisher needs an open file description of its own.
-    first: Mutex<bool>,
     hint: AtomicU32,
     looked_us: AtomicU64,
     /// When it was last used, monotonic nanoseconds.
-    pub used: AtomicU64,
-    /// How many channels and histories the process has open for sending.
+    used: AtomicU64,
+    /// The store's descriptors for sending.
     open: Arc<AtomicUsize>,
+    _counted: Counted,
 }
 
 impl Appender {
@@ -82,7 +84,6 @@ impl Appender {
         let map = Arc::new(Mapping::new(file.as_fd(), terms.layout.file_len() / 8).map_err(failed)?);
         let owner = status(&file).map_err(failed)?.st_uid;
         let file = Arc::new(Fd::new(file));
-        open.fetch_add(1, Relaxed);
         Ok(Some(Appender {
             ring: Ring { memory: SharedMemory::new(Arc::clone(&map), Arc::clone(&file)), layout: terms.layout },
             terms,
@@ -91,12 +92,22 @@ impl Appender {
             file,
             owner,
             idle: Mutex::default(),
-            first: Mutex::new(true),
             hint: AtomicU32::new(rand::random::<u32>()),
             looked_us: AtomicU64::new(0),
             used: AtomicU64::new(0),
             open: Arc::clone(open),
+            _counted: Counted::new(open, 1),
         }))
+    }
+
+    /// When it was last used, monotonic nanoseconds.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    /// It is used now.
+    pub(crate) fn touch(&self, now: u64) {
+        self.used.store(now, Relaxed);
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -108,16 +119,22 @@ impl Appender {
         entry.len() > self.ring.layout.chunk_size as usize / 4
     }
 
-    /// Appends a message that does not [want a file](Appender::wants_file).
-    pub(crate) fn append(&self, base: &Directory, entry: &Entry<'_>) -> Appended {
+    /// Appends a message that does not [want a file](Appender::wants_file), by a publisher that [`lend`](Appender::lend) lent in
+    /// this process.
+    pub(crate) fn append_by(&self, sender: &mut Sender, base: &Directory, entry: &Entry<'_>, now_us: u64) -> Appended {
         let head = entry.head(self.terms.epoch);
-        self.with(base, entry.timestamp_us, |producer, ring, unlink| {
+        self.append_with(sender, base, now_us, |producer, ring, unlink| {
             producer.publish(ring, entry.len() as u32, |memory, at| entry.write(&head, memory, at), || {}, unlink)
         })
     }
 
+    /// The same by any publisher.
+    pub(crate) fn append(&self, base: &Directory, entry: &Entry<'_>, now_us: u64) -> Appended {
+        self.with(base, |sender| self.append_by(sender, base, entry, now_us))
+    }
+
     /// Appends a message that is in a file.
-    pub(crate) fn append_file(&self, base: &Directory, file: &MessageFile, entry: &Entry<'_>) -> Appended {
+    pub(crate) fn append_file(&self, base: &Directory, file: &MessageFile, entry: &Entry<'_>, now_us: u64) -> Appended {
         loop {
             let tag = rand::random();
             let name = file_name(tag);
@@ -126,8 +143,10 @@ impl Appender {
                 Ok(()) => {
                     chaos::point("history.linked");
                     let message = Ref::file(tag, entry.len() as u64);
-                    let appended = self.with(base, entry.timestamp_us, |producer, ring, unlink| {
-                        producer.publish_file(ring, message, || {}, unlink)
+                    let appended = self.with(base, |sender| {
+                        self.append_with(sender, base, now_us, |producer, ring, unlink| {
+                            producer.publish_file(ring, message, || {}, unlink)
+                        })
                     });
                     if !matches!(appended, Appended::At(_)) {
                         let _ = base.unlink(path.as_c_str());
@@ -143,25 +162,51 @@ impl Appender {
         }
     }
 
-    fn with(
+    /// By a publisher that is at hand.
+    fn with(&self, base: &Directory, append: impl FnOnce(&mut Sender) -> Appended) -> Appended {
+        let mut sender = match self.lend(base) {
+            Ok(sender) => sender,
+            Err(appended) => return appended,
+        };
+        let appended = append(&mut sender);
+        lock(&self.idle).push(sender);
+        appended
+    }
+
+    /// A publisher for the calling thread, to be [retired](Appender::retire).
+    pub(crate) fn lend(&self, base: &Directory) -> std::result::Result<Sender, Appended> {
+        // A forked child's copies have the parent's ids, and no locks.
+        if !self.file.is_here() {
+            return Err(Appended::Gone);
+        }
+        if let Some(sender) = lock(&self.idle).pop() {
+            return Ok(sender);
+        }
+        match self.attach(base) {
+            Ok(producer) => Ok(Sender { producer, last_us: 0, _counted: Counted::new(&self.open, 1) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Appended::Gone),
+            Err(error) => Err(Appended::Failed(self.error(Lost::System(error)))),
+        }
+    }
+
+    /// Lets go of what a publisher holds in the history; dropping it frees its id.
+    pub(crate) fn retire(&self, sender: &mut Sender) {
+        // A forked child's copy has no locks: what it would write belongs to the parent.
+        if self.file.is_here() {
+            sender.producer.release(&self.ring);
+        }
+    }
+
+    fn append_with(
         &self,
+        sender: &mut Sender,
         base: &Directory,
         now_us: u64,
         publish: impl Fn(&mut Producer<FileLocks>, &Ring<SharedMemory>, &dyn Fn(u32)) -> Outcome,
     ) -> Appended {
-        // A forked child's copies have the parent's ids, and no locks.
-        if !self.file.is_here() || self.is_removed(now_us) {
+        if self.is_removed(now_us) {
             return Appended::Gone;
         }
-        let idle = lock(&self.idle).pop();
-        let mut sender = match idle {
-            Some(sender) => sender,
-            None => match self.attach(base) {
-                Ok(producer) => Sender { producer, last_us: 0 },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Appended::Gone,
-                Err(error) => return Appended::Failed(self.error(Lost::System(error))),
-            },
-        };
         let unlink = |tag| {
             let _ = base.unlink(EntryPath::new(&self.directory, file_name(tag).as_bytes()).as_c_str());
         };
@@ -185,7 +230,6 @@ impl Appender {
             sender.producer.release(&self.ring);
         }
         sender.last_us = now_us;
-        lock(&self.idle).push(sender);
         appended
     }
 
@@ -214,12 +258,8 @@ impl Appender {
 
     /// One more publisher: its lock needs an open file description of its own.
     fn attach(&self, base: &Directory) -> io::Result<Producer<FileLocks>> {
-        let file = if std::mem::take(&mut *lock(&self.first)) {
-            Arc::clone(&self.file)
-        } else {
-            let path = EntryPath::new(&self.directory, page::FILE);
-            Arc::new(Fd::new(base.open_at(path.as_c_str(), libc::O_RDWR, 0)?))
-        };
+        let path = EntryPath::new(&self.directory, page::FILE);
+        let file = Arc::new(Fd::new(base.open_at(path.as_c_str(), libc::O_RDWR, 0)?));
         let hint = self.hint.fetch_add(1, Relaxed);
         Producer::attach(&self.ring, FileLocks::new(file), hint)
     }
@@ -248,13 +288,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Drop for Appender {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Relaxed);
-        // A forked child's copy has no locks: what it would write belongs to the parent.
-        if !self.file.is_here() {
-            return;
-        }
         for mut sender in std::mem::take(&mut *lock(&self.idle)) {
-            sender.producer.release(&self.ring);
+            self.retire(&mut sender);
         }
     }
 }

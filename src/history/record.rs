@@ -16,7 +16,7 @@
 
 use crate::error::Result;
 use crate::message::{Message, MessageHead};
-use crate::ring::Memory;
+use crate::ring::{Memory, Record};
 
 const HEAD: usize = 32;
 
@@ -29,7 +29,14 @@ pub(crate) struct Entry<'a> {
     pub data: &'a [u8],
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// Of a message as channels get it.
+    #[inline]
+    pub(crate) fn of(record: &Record<'a>) -> Entry<'a> {
+        let Record { id, timestamp_us, headers_json, data, .. } = *record;
+        Entry { id, timestamp_us, headers_json, data }
+    }
+
     fn headers(&self) -> &[u8] {
         if self.headers_json == "{}" { b"" } else { self.headers_json.as_bytes() }
     }

@@ -11,20 +11,15 @@ use std::time::Duration;
 use pubsub::*;
 
 use crate::common::*;
+use crate::transports::on_each_transport;
 
-const TRANSPORTS: [Transport; 2] = [Transport::Files, Transport::Ring];
-
-/// The transports that this build has.
-fn each_transport(mut test: impl FnMut(Transport)) {
-    for transport in TRANSPORTS {
-        let home = Home::new();
-        match Channel::open("a", &ChannelOptions { transport, ..home.options() }) {
-            Err(error) if error.kind() == ErrorKind::Unsupported => continue,
-            other => drop(other.unwrap()),
-        }
-        test(transport);
-    }
-}
+on_each_transport!(
+    a_history_holds_messages_as_they_were_published,
+    a_replay_gives_the_last_of_each_matching_topic_then_what_is_new,
+    replayed_messages_are_fetched_as_any_others,
+    replay_joins_what_is_live_without_gap_or_duplicate,
+    deleting_drops_the_history_and_tells_the_channels_on_exactly_that_topic,
+);
 
 fn create(home: &Home, topic: &str, messages: u32) {
     let options = TopicOptions { history_messages: messages, home: Some(home.path()), ..Default::default() };
@@ -145,100 +140,83 @@ fn what_is_too_old_is_never_returned() {
 }
 
 /// A history's messages are what was published: headers, contents of every size, times and ids, and their place.
-#[test]
-fn a_history_holds_messages_as_they_were_published() {
-    each_transport(|transport| {
-        let home = Home::new();
-        create(&home, "a.b", 100);
-        let mut live = replaying(&home, "a.b", 0, transport);
-        let publisher = home.publisher("a.b");
-        let mut headers = Headers::new();
-        headers.set("n", HeaderValue::Int(7));
-        for size in [0_usize, 1, 7, 8, 100, 16_000, 16_400, 100_000, 1_000_000] {
-            let data: Vec<u8> = (0..size).map(|i| (i * 31 + size) as u8).collect();
-            publisher.publish(&data, (size % 2 == 0).then_some(&headers)).unwrap();
+fn a_history_holds_messages_as_they_were_published(transport: Transport) {
+    let home = Home::new();
+    create(&home, "a.b", 100);
+    let mut live = replaying(&home, "a.b", 0, transport);
+    let publisher = home.publisher("a.b");
+    let mut headers = Headers::new();
+    headers.set("n", HeaderValue::Int(7));
+    for size in [0_usize, 1, 7, 8, 100, 16_000, 16_400, 100_000, 1_000_000] {
+        let data: Vec<u8> = (0..size).map(|i| (i * 31 + size) as u8).collect();
+        publisher.publish(&data, (size % 2 == 0).then_some(&headers)).unwrap();
+    }
+    let live = drain(&mut live);
+    let replayed = drain(&mut replaying(&home, "+", 100, transport));
+    let read = topic_history("a.b", Some(&home.path()), 100).unwrap();
+    assert_eq!(live.len(), 9);
+    for (i, live) in live.iter().enumerate() {
+        for kept in [&replayed[i], &read[i]] {
+            assert_eq!(kept.data(), live.data());
+            assert_eq!(kept.headers_json(), live.headers_json());
+            assert_eq!(
+                (kept.id(), kept.timestamp_us(), kept.topic(), kept.epoch(), kept.offset(), kept.kind()),
+                (live.id(), live.timestamp_us(), live.topic(), live.epoch(), live.offset(), MessageKind::Data)
+            );
         }
-        let live = drain(&mut live);
-        let replayed = drain(&mut replaying(&home, "+", 100, transport));
-        let read = topic_history("a.b", Some(&home.path()), 100).unwrap();
-        assert_eq!(live.len(), 9);
-        for (i, live) in live.iter().enumerate() {
-            for kept in [&replayed[i], &read[i]] {
-                assert_eq!(kept.data(), live.data());
-                assert_eq!(kept.headers_json(), live.headers_json());
-                assert_eq!(
-                    (kept.id(), kept.timestamp_us(), kept.topic(), kept.epoch(), kept.offset(), kept.kind()),
-                    (live.id(), live.timestamp_us(), live.topic(), live.epoch(), live.offset(), MessageKind::Data)
-                );
-            }
-            assert_eq!(live.offset(), i as u64 + 1);
-        }
-        assert_ne!(live[0].epoch(), 0);
-    });
+        assert_eq!(live.offset(), i as u64 + 1);
+    }
+    assert_ne!(live[0].epoch(), 0);
 }
 
 /// A channel with `replay_last = N` gets the last N of each managed topic that it matches, oldest first, then what is new.
-#[test]
-fn a_replay_gives_the_last_of_each_matching_topic_then_what_is_new() {
-    each_transport(|transport| {
-        let home = Home::new();
-        for topic in ["a.x", "a.y", "b.x"] {
-            create(&home, topic, 10);
+fn a_replay_gives_the_last_of_each_matching_topic_then_what_is_new(transport: Transport) {
+    let home = Home::new();
+    for topic in ["a.x", "a.y", "b.x"] {
+        create(&home, topic, 10);
+    }
+    for n in 0..20 {
+        for topic in ["a.x", "a.y", "b.x", "a.adhoc"] {
+            publish(&home, topic, n..n + 1);
         }
-        for n in 0..20 {
-            for topic in ["a.x", "a.y", "b.x", "a.adhoc"] {
-                publish(&home, topic, n..n + 1);
-            }
-        }
-        let mut channel = replaying(&home, "a.=", 3, transport);
-        publish(&home, "a.y", 20..21);
-        publish(&home, "a.adhoc", 21..22);
-        let got = drain(&mut channel);
-        let got: Vec<(&str, u64)> = got.iter().map(|message| (message.topic(), number(message))).collect();
-        let expected = [
-            ("a.x", 17),
-            ("a.y", 17),
-            ("a.x", 18),
-            ("a.y", 18),
-            ("a.x", 19),
-            ("a.y", 19),
-            ("a.y", 20),
-            ("a.adhoc", 21),
-        ];
-        assert_eq!(got, expected);
-        assert_eq!(numbers(&mut replaying(&home, "b.x", 100, transport)), (10..20).collect::<Vec<_>>());
-        assert_eq!(numbers(&mut replaying(&home, "a.adhoc", 100, transport)), [0; 0]);
-    });
+    }
+    let mut channel = replaying(&home, "a.=", 3, transport);
+    publish(&home, "a.y", 20..21);
+    publish(&home, "a.adhoc", 21..22);
+    let got = drain(&mut channel);
+    let got: Vec<(&str, u64)> = got.iter().map(|message| (message.topic(), number(message))).collect();
+    let expected =
+        [("a.x", 17), ("a.y", 17), ("a.x", 18), ("a.y", 18), ("a.x", 19), ("a.y", 19), ("a.y", 20), ("a.adhoc", 21)];
+    assert_eq!(got, expected);
+    assert_eq!(numbers(&mut replaying(&home, "b.x", 100, transport)), (10..20).collect::<Vec<_>>());
+    assert_eq!(numbers(&mut replaying(&home, "a.adhoc", 100, transport)), [0; 0]);
 }
 
 /// The descriptor is readable while messages of a history are to come, and batches and packed records hold them.
-#[test]
-fn replayed_messages_are_fetched_as_any_others() {
-    each_transport(|transport| {
-        let home = Home::new();
-        create(&home, "a", 100);
-        publish(&home, "a", 0..5);
-        let mut channel = replaying(&home, "a", 100, transport);
-        let fd = channel.fd().unwrap();
-        for n in 0..5 {
-            assert!(readable_within(fd, 0), "{n}");
-            assert_eq!(number(&channel.fetch().unwrap().unwrap()), n);
-        }
-        assert!(channel.fetch().unwrap().is_none());
-        assert!(!readable_within(fd, 0));
-        publish(&home, "a", 5..6);
-        assert!(readable_within(fd, LONG.as_millis() as i32));
-        assert_eq!(numbers(&mut channel), [5]);
+fn replayed_messages_are_fetched_as_any_others(transport: Transport) {
+    let home = Home::new();
+    create(&home, "a", 100);
+    publish(&home, "a", 0..5);
+    let mut channel = replaying(&home, "a", 100, transport);
+    let fd = channel.fd().unwrap();
+    for n in 0..5 {
+        assert!(readable_within(fd, 0), "{n}");
+        assert_eq!(number(&channel.fetch().unwrap().unwrap()), n);
+    }
+    assert!(channel.fetch().unwrap().is_none());
+    assert!(!readable_within(fd, 0));
+    publish(&home, "a", 5..6);
+    assert!(readable_within(fd, LONG.as_millis() as i32));
+    assert_eq!(numbers(&mut channel), [5]);
 
-        let mut channel = replaying(&home, "a", 100, transport);
-        let mut batch = Vec::new();
-        assert_eq!(channel.fetch_batch(&mut batch, 4, None).unwrap(), 4);
-        let mut small = [0; 4];
-        assert!(matches!(channel.fetch_packed(&mut small, None), Err(PackError::TooSmall(_))));
-        let mut buffer = [0; 1000];
-        assert_eq!(channel.fetch_packed(&mut buffer, None).unwrap().0, 2);
-        assert!(channel.fetch().unwrap().is_none());
-    });
+    let mut channel = replaying(&home, "a", 100, transport);
+    let mut batch = Vec::new();
+    assert_eq!(channel.fetch_batch(&mut batch, 4, None).unwrap(), 4);
+    let mut small = [0; 4];
+    assert!(matches!(channel.fetch_packed(&mut small, None), Err(PackError::TooSmall(_))));
+    let mut buffer = [0; 1000];
+    assert_eq!(channel.fetch_packed(&mut buffer, None).unwrap().0, 2);
+    assert!(channel.fetch().unwrap().is_none());
 }
 
 /// What each publisher of [`replay_is_seamless`] wrote.
@@ -256,90 +234,84 @@ fn check_seamless(got: &[Message]) {
     assert_eq!(offset, got.iter().map(Message::offset).min().unwrap() + got.len() as u64 - 1, "no gap, none twice");
 }
 
-/// No gap and none twice, while four processes publish all the time. The bound of the history is well above what a reader
-/// falls behind.
-#[test]
-fn replay_joins_what_is_live_without_gap_or_duplicate() {
+/// No gap and none twice, while four processes publish all the time. The history keeps more than a reader falls behind on a
+/// busy machine.
+fn replay_joins_what_is_live_without_gap_or_duplicate(transport: Transport) {
     const PUBLISHERS: u64 = 4;
     const ROUNDS: usize = 60;
-    each_transport(|transport| {
-        let home = Home::new();
-        let options = TopicOptions { history_messages: 50_000, home: Some(home.path()), ..Default::default() };
-        create_topic("a", &options).unwrap();
-        let (mut stop, stopped) = handover();
-        let publishers: Vec<Child> = (0..PUBLISHERS)
-            .map(|publisher| {
-                Child::fork(|| {
-                    let publisher_of = home.publisher("a");
-                    for n in 0_u64.. {
-                        publisher_of.publish(&(publisher << 32 | n).to_le_bytes(), None).unwrap();
-                        if n % 8 == 0 {
-                            thread::sleep(Duration::from_micros(200));
-                        }
-                        if stopped.is_given() {
-                            break;
-                        }
+    let home = Home::new();
+    let options = TopicOptions { history_messages: 200_000, home: Some(home.path()), ..Default::default() };
+    create_topic("a", &options).unwrap();
+    let (mut stop, stopped) = handover();
+    let publishers: Vec<Child> = (0..PUBLISHERS)
+        .map(|publisher| {
+            Child::fork(|| {
+                let publisher_of = home.publisher("a");
+                for n in 0_u64.. {
+                    publisher_of.publish(&(publisher << 32 | n).to_le_bytes(), None).unwrap();
+                    if n % 8 == 0 {
+                        thread::sleep(Duration::from_millis(1));
                     }
-                })
-            })
-            .collect();
-        eventually("all publish", || {
-            let seen: std::collections::HashSet<u64> = history(&home, "a").iter().map(|n| n >> 32).collect();
-            seen.len() as u64 == PUBLISHERS
-        });
-        let mut last = Resume { epoch: 0, offset: 0 };
-        for round in 0..ROUNDS {
-            // Room for whatever comes meanwhile.
-            let mut options = ChannelOptions { capacity_messages: 1 << 22, transport, ..home.options() };
-            if round % 2 == 0 {
-                options.replay_last = 1 + (round as u32 * 37) % 400;
-            } else {
-                options.resume = Some(last);
-            }
-            let mut channel = Channel::open("a", &options).unwrap();
-            let mut got = Vec::new();
-            let mut seen = std::collections::HashSet::new();
-            // Far enough into what is live: all of them, each several times.
-            let enough = stats(&home, "a").next_offset + 100;
-            while seen.len() < PUBLISHERS as usize
-                || got.last().is_none_or(|message: &Message| message.offset() < enough)
-            {
-                let message = next(&mut channel);
-                if message.offset() >= enough {
-                    seen.insert(number(&message) >> 32);
+                    if stopped.is_given() {
+                        break;
+                    }
                 }
-                got.push(message);
-            }
-            if round % 2 == 1 {
-                let start: Vec<_> = got.iter().take(4).map(|m| (m.offset(), m.dropped_before(), m.epoch())).collect();
-                assert_eq!(
-                    got[0].offset(),
-                    last.offset + 1,
-                    "{transport:?} {round} {start:?} {last:?} {enough} {} {:?}",
-                    got.len(),
-                    got.iter().map(Message::offset).min()
-                );
-            }
-            // The live order may differ from the history's between publishers: up to the last offset below which all are there.
-            let first = got.iter().map(Message::offset).min().unwrap();
-            let mut offsets: Vec<u64> = got.iter().map(Message::offset).collect();
-            offsets.sort_unstable();
-            assert!(offsets.windows(2).all(|pair| pair[0] != pair[1]), "one came twice");
-            let whole =
-                offsets.iter().enumerate().take_while(|(i, offset)| **offset == first + *i as u64).count() as u64;
-            assert!(
-                first + whole > enough,
-                "{transport:?} {round}: a gap behind {}: {:?}",
-                first + whole - 1,
-                (first, enough, got.len(), offsets[whole as usize], last)
-            );
-            got.retain(|message| message.offset() < first + whole);
-            check_seamless(&got);
-            last = Resume { epoch: got[0].epoch(), offset: first + whole - 1 };
-        }
-        stop.give();
-        publishers.into_iter().for_each(Child::succeeds);
+            })
+        })
+        .collect();
+    eventually("all publish", || {
+        let seen: std::collections::HashSet<u64> = history(&home, "a").iter().map(|n| n >> 32).collect();
+        seen.len() as u64 == PUBLISHERS
     });
+    let mut last = Resume { epoch: 0, offset: 0 };
+    for round in 0..ROUNDS {
+        // Room for whatever comes meanwhile.
+        let mut options = ChannelOptions { capacity_messages: 1 << 22, transport, ..home.options() };
+        if round % 2 == 0 {
+            options.replay_last = 1 + (round as u32 * 37) % 400;
+        } else {
+            options.resume = Some(last);
+        }
+        let mut channel = Channel::open("a", &options).unwrap();
+        let mut got = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        // Far enough into what is live: all of them, each several times.
+        let enough = stats(&home, "a").next_offset + 100;
+        while seen.len() < PUBLISHERS as usize || got.last().is_none_or(|message: &Message| message.offset() < enough) {
+            let message = next(&mut channel);
+            if message.offset() >= enough {
+                seen.insert(number(&message) >> 32);
+            }
+            got.push(message);
+        }
+        if round % 2 == 1 {
+            let start: Vec<_> = got.iter().take(4).map(|m| (m.offset(), m.dropped_before(), m.epoch())).collect();
+            assert_eq!(
+                got[0].offset(),
+                last.offset + 1,
+                "{transport:?} {round} {start:?} {last:?} {enough} {} {:?}",
+                got.len(),
+                got.iter().map(Message::offset).min()
+            );
+        }
+        // The live order may differ from the history's between publishers: up to the last offset below which all are there.
+        let first = got.iter().map(Message::offset).min().unwrap();
+        let mut offsets: Vec<u64> = got.iter().map(Message::offset).collect();
+        offsets.sort_unstable();
+        assert!(offsets.windows(2).all(|pair| pair[0] != pair[1]), "one came twice");
+        let whole = offsets.iter().enumerate().take_while(|(i, offset)| **offset == first + *i as u64).count() as u64;
+        assert!(
+            first + whole > enough,
+            "{transport:?} {round}: a gap behind {}: {:?}",
+            first + whole - 1,
+            (first, enough, got.len(), offsets[whole as usize], last)
+        );
+        got.retain(|message| message.offset() < first + whole);
+        check_seamless(&got);
+        last = Resume { epoch: got[0].epoch(), offset: first + whole - 1 };
+    }
+    stop.give();
+    publishers.into_iter().for_each(Child::succeeds);
 }
 
 /// Resuming delivers what was missed, or says that not all can be had: by `dropped_before`, or by another epoch.
@@ -396,37 +368,31 @@ fn a_history_can_be_read_from_an_offset_on() {
 
 /// Deleting drops the history and tells the channels on exactly that topic, once; publishing goes on without it. A topic
 /// created again begins anew.
-#[test]
-fn deleting_drops_the_history_and_tells_the_channels_on_exactly_that_topic() {
-    each_transport(|transport| {
-        let home = Home::new();
-        create(&home, "a.b", 10);
-        let publisher = home.publisher("a.b");
-        publisher.publish(&1_u64.to_le_bytes(), None).unwrap();
-        let before = stats(&home, "a.b");
-        let mut exact = replaying(&home, "a.b", 10, transport);
-        let mut wild = replaying(&home, "a.=", 10, transport);
-        delete_topic("a.b", Some(&home.path())).unwrap();
-        assert_eq!(kind(delete_topic("a.b", Some(&home.path()))), ErrorKind::NotFound);
-        assert_eq!(kind(topic_history("a.b", Some(&home.path()), 1)), ErrorKind::NotFound);
-        assert_eq!(publisher.publish(&2_u64.to_le_bytes(), None).unwrap(), 2);
-        create(&home, "a.b", 10);
-        assert_eq!(publisher.publish(&3_u64.to_le_bytes(), None).unwrap(), 2);
+fn deleting_drops_the_history_and_tells_the_channels_on_exactly_that_topic(transport: Transport) {
+    let home = Home::new();
+    create(&home, "a.b", 10);
+    let publisher = home.publisher("a.b");
+    publisher.publish(&1_u64.to_le_bytes(), None).unwrap();
+    let before = stats(&home, "a.b");
+    let mut exact = replaying(&home, "a.b", 10, transport);
+    let mut wild = replaying(&home, "a.=", 10, transport);
+    delete_topic("a.b", Some(&home.path())).unwrap();
+    assert_eq!(kind(delete_topic("a.b", Some(&home.path()))), ErrorKind::NotFound);
+    assert_eq!(kind(topic_history("a.b", Some(&home.path()), 1)), ErrorKind::NotFound);
+    assert_eq!(publisher.publish(&2_u64.to_le_bytes(), None).unwrap(), 2);
+    create(&home, "a.b", 10);
+    assert_eq!(publisher.publish(&3_u64.to_le_bytes(), None).unwrap(), 2);
 
-        let got = drain(&mut exact);
-        let kinds: Vec<MessageKind> = got.iter().map(Message::kind).collect();
-        assert_eq!(kinds, [MessageKind::Data, MessageKind::TopicDeleted, MessageKind::Data, MessageKind::Data]);
-        assert_eq!(
-            (got[1].topic(), got[1].epoch(), got[1].offset(), got[1].data()),
-            ("a.b", before.epoch, 0, &b""[..])
-        );
-        assert_eq!((got[2].epoch(), got[2].offset()), (0, 0), "not managed");
-        let after = stats(&home, "a.b");
-        assert_eq!((got[3].epoch(), got[3].offset()), (after.epoch, 1));
-        assert_ne!(after.epoch, before.epoch);
-        assert_eq!(numbers(&mut wild), [1, 2, 3]);
-        assert!(home.residue().is_empty(), "{:?}", home.residue());
-    });
+    let got = drain(&mut exact);
+    let kinds: Vec<MessageKind> = got.iter().map(Message::kind).collect();
+    assert_eq!(kinds, [MessageKind::Data, MessageKind::TopicDeleted, MessageKind::Data, MessageKind::Data]);
+    assert_eq!((got[1].topic(), got[1].epoch(), got[1].offset(), got[1].data()), ("a.b", before.epoch, 0, &b""[..]));
+    assert_eq!((got[2].epoch(), got[2].offset()), (0, 0), "not managed");
+    let after = stats(&home, "a.b");
+    assert_eq!((got[3].epoch(), got[3].offset()), (after.epoch, 1));
+    assert_ne!(after.epoch, before.epoch);
+    assert_eq!(numbers(&mut wild), [1, 2, 3]);
+    assert!(home.residue().is_empty(), "{:?}", home.residue());
 }
 
 /// `subscribers` counts the live channels that match, wildcards included; one that serves many says for how many it counts.
@@ -473,7 +439,7 @@ fn a_topic_counts_its_subscribers_and_messages() {
 #[test]
 fn a_history_outlives_every_process() {
     for parent in ["/dev/shm", "/var/tmp"] {
-        let home = Home::on(std::path::Path::new(parent));
+        let home = Home::on(std::path::Path::new(parent), Transport::Default);
         Child::fork(|| create(&home, "a", 100)).succeeds();
         for round in 0..3_u64 {
             let child = Child::fork(|| {
