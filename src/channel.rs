@@ -197,6 +197,21 @@ impl Channel {
         &self.path
     }
 
+    /// Its store.
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Its directory's name in the store.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it can still receive: this process opened it, and nobody has deleted its directory.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.interrupt.fifo.is_here() && self.inbox.is_there()
+    }
+
     /// An error in a forked child.
     fn here(&self) -> Result<()> {
         if self.interrupt.fifo.is_here() {
@@ -250,8 +265,17 @@ impl Channel {
         self.monitor.clone()
     }
 
-    /// The next message from the ring or the FIFO.
+    /// The next message, which knows from now on which store it came from.
     fn next(&mut self) -> Result<Option<Message>> {
+        let mut message = self.take_next()?;
+        if let Some(message) = &mut message {
+            message.set_home(self.store.number());
+        }
+        Ok(message)
+    }
+
+    /// The next message from the ring or the FIFO.
+    fn take_next(&mut self) -> Result<Option<Message>> {
         let Some(ring) = &mut self.ring else { return self.inbox.next() };
         if self.inbox.has_returned() {
             return self.inbox.next();

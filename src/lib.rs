@@ -78,6 +78,7 @@ mod monitor;
 mod packed;
 mod publisher;
 mod ring;
+mod rpc;
 mod store;
 mod sys;
 mod topic;
@@ -95,6 +96,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use message::{HeaderValue, Headers, Message, MessageKind};
 pub use monitor::Monitor;
 pub use publisher::{Payload, Publisher, PublisherOptions, last_rejected, publish};
+pub use rpc::{reply, request};
 pub use store::{ChannelStats, StoreOptions, cleanup, create_store, home, list_channels};
 pub use topic::{Pattern, validate_topic};
 

@@ -88,8 +88,13 @@ pub fn last_rejected() -> u32 {
 ///
 /// Errors as [`Publisher::publish`]; [`InvalidTopic`](ErrorKind::InvalidTopic).
 pub fn publish(topic: &str, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
+    publish_in(None, topic, data, headers)
+}
+
+/// [`publish`] in the store at `home` (`None`: the default one).
+pub(crate) fn publish_in(home: Option<&Path>, topic: &str, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
     validate_topic(topic)?;
-    let route = Route::new(None, topic)?;
+    let route = Route::new(home, topic)?;
     let json = headers.filter(|headers| !headers.is_empty()).map(Headers::to_json);
     route.deliver(topic, data, json.as_deref().unwrap_or("{}"), Duration::ZERO)
 }
@@ -134,6 +139,11 @@ impl Publisher {
     /// The topic that it publishes to.
     pub fn topic(&self) -> &str {
         &self.topic
+    }
+
+    /// The store that it publishes in now.
+    pub(crate) fn store(&self) -> Result<Arc<Store>> {
+        Ok(self.route()?.store)
     }
 
     /// The channels that match now.

@@ -9,4 +9,5 @@ mod descriptor;
 mod drop_oldest;
 mod environment;
 mod liveness;
+mod request;
 mod waiting;
