@@ -7,6 +7,7 @@ mod messages;
 mod opening;
 mod peer;
 mod queues;
+mod request;
 mod support;
 mod users;
 mod wildcards;
