@@ -119,7 +119,8 @@ pub(crate) struct Origin<'a> {
 }
 
 pub(crate) fn reply_to(request: Origin<'_>, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
-    let wrong = |what| Error::new(ErrorKind::InvalidArgument, format_args!("the message on '{}' {what}", request.topic));
+    let wrong =
+        |what| Error::new(ErrorKind::InvalidArgument, format_args!("the message on '{}' {what}", request.topic));
     let response_topic = match request.headers.get(RESPONSE_TOPIC) {
         Some(HeaderValue::String(topic)) => topic,
         Some(_) => return Err(wrong("asks for no reply: its header 'response-topic' is no string")),
@@ -251,8 +252,10 @@ fn reworded(topic: &str, error: Error) -> Error {
 
 /// Whether the process is exiting: inboxes are not kept any more.
 static EXITING: AtomicBool = AtomicBool::new(false);
+/// The store and the directory of each of some inboxes.
+type Places = Vec<(Arc<Directory>, String)>;
 /// The inboxes that are open in this process. Threads that still run when it exits do not close theirs.
-static OPEN: PerProcess<Mutex<Vec<(Arc<Directory>, String)>>> = PerProcess::new(Mutex::default);
+static OPEN: PerProcess<Mutex<Places>> = PerProcess::new(Mutex::default);
 
 /// Removes an inbox's directory when the process exits, unless it was closed before.
 struct AtExit {
@@ -278,7 +281,7 @@ impl Drop for AtExit {
     }
 }
 
-fn open_inboxes() -> MutexGuard<'static, Vec<(Arc<Directory>, String)>> {
+fn open_inboxes() -> MutexGuard<'static, Places> {
     OPEN.get().lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 

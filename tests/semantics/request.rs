@@ -239,7 +239,8 @@ fn a_forked_child_has_an_inbox_of_its_own() {
     thread::scope(|scope| {
         let _end = AtEnd(&end);
         scope.spawn(|| serve(&mut server, &end));
-        let ask = |client: &Publisher, what: &str| text(&client.request(what.as_bytes(), None, Some(LONG)).unwrap().unwrap());
+        let ask =
+            |client: &Publisher, what: &str| text(&client.request(what.as_bytes(), None, Some(LONG)).unwrap().unwrap());
         assert_eq!(ask(&client, "before"), "re before");
         let child = Child::fork(|| {
             assert_eq!(client.request(b"x", None, None).unwrap_err().kind(), ErrorKind::Closed);
