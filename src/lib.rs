@@ -52,6 +52,11 @@
 //! The whole of it, with the test for each promise, is in `docs/semantics.md`; the store's bytes and algorithms are in
 //! `docs/store-format.md`.
 //!
+//! # Request and reply
+//!
+//! [`request`] publishes a message and waits for the reply that somebody sends with [`reply`]; nobody listening is an error at
+//! once. See there for an example.
+//!
 //! # Waiting, event loops, threads
 //!
 //! [`Channel::fetch`] never waits, [`Channel::fetch_wait`] does, [`Channel::fetch_batch`] takes many at once,
