@@ -297,3 +297,23 @@ extern "C" fn remove_all() {
         let _ = store::remove_channel(base, name.as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_are_no_reply_prolong_no_wait() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(Some(home.path())).unwrap();
+        let mut inbox = Inbox::of_this_thread(&store).unwrap();
+        let topic = inbox.channel.topic().to_owned();
+        for _ in 0..3 {
+            assert_eq!(publisher::publish_in(Some(home.path()), &topic, b"x", None).unwrap(), 1);
+        }
+        let no_time = Deadline::after(Some(Duration::ZERO));
+        assert!(inbox.wait("a", "id", no_time).unwrap().is_none());
+        // It looked at one, and the time was up.
+        assert_eq!(inbox.channel.stats().unwrap().unread_messages, 2);
+    }
+}
