@@ -9,5 +9,7 @@ mod peer;
 mod queues;
 mod request;
 mod support;
+#[path = "../common/transports.rs"]
+mod transports;
 mod users;
 mod wildcards;

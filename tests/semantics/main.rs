@@ -10,4 +10,6 @@ mod drop_oldest;
 mod environment;
 mod liveness;
 mod request;
+#[path = "../common/transports.rs"]
+mod transports;
 mod waiting;

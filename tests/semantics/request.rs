@@ -1,5 +1,6 @@
 //! Request and reply.
 
+use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Barrier, mpsc};
@@ -9,6 +10,47 @@ use std::time::{Duration, Instant};
 use pubsub::*;
 
 use crate::common::*;
+
+/// Each test on each transport: in a process of its own, since the environment says how its inboxes receive.
+macro_rules! on_each_transport {
+    ($($name:ident),* $(,)?) => {
+        mod ring {
+            $(#[test] fn $name() { crate::transports::on_the_ring(|_| super::with(c"ring", super::$name)); })*
+        }
+        mod files {
+            $(#[test] fn $name() { super::with(c"files", super::$name); })*
+        }
+    };
+}
+
+on_each_transport! {
+    a_reply_answers_its_request,
+    a_request_that_nobody_listens_for_is_not_found_at_once,
+    a_late_reply_is_dropped_and_answers_no_other_request,
+    the_first_of_several_replies_is_the_answer,
+    a_flood_into_the_inbox_answers_nothing_and_prolongs_nothing,
+    a_request_inside_a_callback_is_answered,
+    a_thread_keeps_its_inbox_and_it_closes_with_the_thread,
+    an_exit_removes_the_inboxes_of_every_thread,
+    a_forked_child_has_an_inbox_of_its_own,
+    a_thousand_threads_ask_at_once,
+    a_signal_ends_the_wait_for_a_reply,
+    a_request_whose_replier_is_killed_times_out,
+    a_deleted_inbox_is_made_anew,
+    what_asks_for_no_reply_gets_none,
+}
+
+fn with(transport: &'static CStr, test: fn()) {
+    // Before the fork: see there.
+    let _home = Home::new();
+    Child::fork(|| {
+        // SAFETY: two strings; no other thread is in this process, and the standard library's lock, which a thread of the
+        // parent may have held, is not taken.
+        assert_eq!(unsafe { libc::setenv(c"PUBSUB_TRANSPORT".as_ptr(), transport.as_ptr(), 1) }, 0);
+        test();
+    })
+    .succeeds();
+}
 
 fn text(message: &Message) -> String {
     String::from_utf8(message.data().to_vec()).unwrap()
@@ -34,7 +76,6 @@ fn inboxes(home: &Home) -> usize {
 
 /// A request reaches who listens, with headers that say where to answer; the reply has its correlation id and whatever
 /// headers the replier gave, and comes as a message of its own.
-#[test]
 fn a_reply_answers_its_request() {
     let home = Home::new();
     let mut server = home.open("a.=");
@@ -73,7 +114,6 @@ fn a_reply_answers_its_request() {
 }
 
 /// Nobody listening is NotFound at once, however long the caller would have waited.
-#[test]
 fn a_request_that_nobody_listens_for_is_not_found_at_once() {
     let home = Home::new();
     let _other = home.open("other");
@@ -85,7 +125,6 @@ fn a_request_that_nobody_listens_for_is_not_found_at_once() {
 }
 
 /// A reply that comes when its request has timed out is dropped, and is never the answer to another request.
-#[test]
 fn a_late_reply_is_dropped_and_answers_no_other_request() {
     let home = Home::new();
     let mut server = home.open("a");
@@ -115,7 +154,6 @@ fn a_late_reply_is_dropped_and_answers_no_other_request() {
 }
 
 /// Of several replies the first is it, and the others answer nothing later.
-#[test]
 fn the_first_of_several_replies_is_the_answer() {
     let home = Home::new();
     let mut servers = [home.open("a"), home.open("=")];
@@ -134,7 +172,6 @@ fn the_first_of_several_replies_is_the_answer() {
 }
 
 /// What else comes into the inbox, of whatever kind, neither answers nor keeps a request from timing out.
-#[test]
 fn a_flood_into_the_inbox_answers_nothing_and_prolongs_nothing() {
     let home = Home::new();
     let mut server = home.open("a");
@@ -167,7 +204,6 @@ fn a_flood_into_the_inbox_answers_nothing_and_prolongs_nothing() {
 }
 
 /// Who answers may itself ask first: a request inside a subscriber's callback.
-#[test]
 fn a_request_inside_a_callback_is_answered() {
     let home = Home::new();
     let (mut front, mut back) = (home.open("front"), home.open("back"));
@@ -189,7 +225,6 @@ fn a_request_inside_a_callback_is_answered() {
 }
 
 /// A thread keeps its inbox from request to request, and it closes with the thread.
-#[test]
 fn a_thread_keeps_its_inbox_and_it_closes_with_the_thread() {
     let home = Home::new();
     let mut server = home.open("a");
@@ -212,7 +247,6 @@ fn a_thread_keeps_its_inbox_and_it_closes_with_the_thread() {
 
 /// A normal exit removes the inboxes of all threads, of those in the midst of a request too; a child that exits leaves its
 /// parent's alone.
-#[test]
 fn an_exit_removes_the_inboxes_of_every_thread() {
     let home = Home::new();
     let mut server = home.open("a");
@@ -239,7 +273,6 @@ fn an_exit_removes_the_inboxes_of_every_thread() {
 }
 
 /// A child makes an inbox of its own, and its parent's next request is answered as if nothing had happened.
-#[test]
 fn a_forked_child_has_an_inbox_of_its_own() {
     let home = Home::new();
     let mut server = home.open("a");
@@ -263,7 +296,6 @@ fn a_forked_child_has_an_inbox_of_its_own() {
 }
 
 /// A thousand threads at once, each with its inbox, are each answered with what they asked.
-#[test]
 fn a_thousand_threads_ask_at_once() {
     const THREADS: u64 = 1000;
     let home = Home::new();
@@ -297,7 +329,6 @@ fn a_thousand_threads_ask_at_once() {
 }
 
 /// A signal that is handled in the waiting thread ends the wait; the thread's next request is answered.
-#[test]
 fn a_signal_ends_the_wait_for_a_reply() {
     on_signal(libc::SIGUSR1, ignore);
     let home = Home::new();
@@ -327,7 +358,6 @@ fn a_signal_ends_the_wait_for_a_reply() {
 }
 
 /// Who was to answer is killed: the request times out, and the next one finds nobody.
-#[test]
 fn a_request_whose_replier_is_killed_times_out() {
     let home = Home::new();
     let (mut here, mut there) = handover();
@@ -350,7 +380,6 @@ fn a_request_whose_replier_is_killed_times_out() {
 }
 
 /// An inbox that somebody deletes, alone or with the whole store, is made anew by the next request.
-#[test]
 fn a_deleted_inbox_is_made_anew() {
     let home = Home::new();
     let client = home.publisher("a");
@@ -375,7 +404,6 @@ fn a_deleted_inbox_is_made_anew() {
 }
 
 /// A request says where its reply goes: what is no topic is an error of whoever answers, and what asks for none, too.
-#[test]
 fn what_asks_for_no_reply_gets_none() {
     let home = Home::new();
     let mut server = home.open("a");
