@@ -33,6 +33,9 @@ const CORRELATION_ID: &str = "correlation-id";
 /// Replies that an inbox holds. One is waited for; others are late ones, of which the oldest go first. Few, because a
 /// channel takes room in the store for as many as it may hold.
 const CAPACITY: u64 = 64;
+/// And their bytes. A larger one is taken alone. Few, too, so that an inbox on a ring takes some 40 KiB and a thousand of
+/// them fit into the 64 MiB of a container's /dev/shm.
+const CAPACITY_BYTES: u64 = 1 << 20;
 /// Random characters (of 62) in an inbox's topic: 95 bits.
 const RANDOM: usize = 16;
 
@@ -195,6 +198,7 @@ impl Inbox {
             // A late reply must not take the room of the one that is waited for.
             full_policy: FullPolicy::DropOldest,
             capacity_messages: CAPACITY,
+            capacity_bytes: CAPACITY_BYTES,
             home: Some(store.home().to_path_buf()),
             ..Default::default()
         };

@@ -15,9 +15,6 @@ const (
 	correlationID = "correlation-id"
 )
 
-// How many replies an inbox holds: those of thousands of goroutines, and some that nobody waits for any more.
-const inboxCapacity = 16384
-
 // Request publishes a request to a topic of the default store, and waits for its reply until the context is done. The request
 // carries the headers response-topic and correlation-id, in place of any by these names; whoever receives it answers with
 // Message.Reply, or as formix-pubsub's documentation shows. When several do, the first reply is it. What comes when
@@ -161,8 +158,9 @@ func enter(home string) (*inbox, error) {
 		return nil, errorf(ErrIO, "no random name for a channel: %v", err)
 	}
 	name := hex.EncodeToString(random[:])
-	// A reply that nobody waits for must not keep out one that somebody does.
-	channel, err := Open("reply."+name, WithHome(home), WithDropOldest(), WithCapacity(inboxCapacity, 0))
+	// It rejects when it is full, as it may be with large replies for a moment: dropping the oldest would lose replies
+	// that are waited for, and whoever replies is told. Those that nobody waits for do not stay in it.
+	channel, err := Open("reply."+name, WithHome(home))
 	if err != nil {
 		return nil, err
 	}

@@ -13,9 +13,6 @@ const args = require('./arguments');
 const RESPONSE_TOPIC = 'response-topic';
 const CORRELATION_ID = 'correlation-id';
 
-// Replies that an inbox holds: those of thousands of requests, and some that nobody waits for any more.
-const CAPACITY = 16384;
-
 /** A channel for the replies to this thread's requests in one store. While none waits, it keeps no process alive. */
 class Inbox {
   #channel;
@@ -30,8 +27,9 @@ class Inbox {
   };
 
   constructor(home) {
-    // A reply that nobody waits for must not keep out one that somebody does.
-    this.#channel = new Channel(`reply.${this.#name}`, { home, fullPolicy: 'drop-oldest', capacityMessages: CAPACITY });
+    // It rejects when it is full, as it may be with large replies for a moment: dropping the oldest would lose replies that
+    // are waited for, and whoever replies is told.
+    this.#channel = new Channel(`reply.${this.#name}`, { home });
     this.#channel.on('error', (error) => {
       for (const waiter of this.#waiting.values()) waiter.reject(error);
     });
@@ -50,6 +48,8 @@ class Inbox {
 
   /** Publishes by `send` and waits: the reply, or null when the time is up. */
   ask(topic, headers, { signal, timeout }, send) {
+    // What came since nobody waited must not keep out the reply.
+    if (this.#waiting.size === 0) while (this.#channel.fetchBatch().length > 0);
     const id = `${this.#name}-${++this.#asked}`;
     const request = marked(headers, [
       [RESPONSE_TOPIC, this.#channel.topic],

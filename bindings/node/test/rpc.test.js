@@ -229,6 +229,6 @@ with Channel(topic="rpc.responses.client1") as channel:
     print(f"{reply.content} {reply.headers}")
 `);
   const said = await new Promise((resolve) => client.stdout.once('data', resolve));
-  assert.equal(said, "b're x' {'correlation-id': '1763'}\n");
+  assert.equal(said.trim(), "b're x' {'correlation-id': '1763'}");
   channel.close();
 });

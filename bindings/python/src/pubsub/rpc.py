@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from .channel import Channel, deadline_of, wait_slice
 from .errors import InvalidArgumentError, NotFoundError, PubSubError
@@ -25,8 +26,9 @@ __all__ = ["request", "request_async"]
 RESPONSE_TOPIC = "response-topic"
 CORRELATION_ID = "correlation-id"
 
-#: Replies that an inbox holds: some that nobody waits for any more beside those of a thousand tasks.
-_CAPACITY = 4096
+#: Replies that a thread's inbox holds, and their bytes: one is waited for, others come late. As the library has it.
+_CAPACITY = 64
+_CAPACITY_BYTES = 1 << 20
 
 _Send = Callable[[Header], int]
 
@@ -75,7 +77,10 @@ def ask(
     # Taken out while it is in use: a signal handler that asks, too, gets another.
     inbox = _of_thread.inboxes.pop(home, None)
     if inbox is None or not inbox.usable:
-        inbox = _Inbox(home)
+        # A late reply must not keep out the one that is waited for.
+        inbox = _Inbox(
+            home, capacity_messages=_CAPACITY, capacity_bytes=_CAPACITY_BYTES, policy="drop-oldest"
+        )
     try:
         identity = inbox.send(topic, headers, send)
         while True:
@@ -122,11 +127,8 @@ def reply(message: Message, data: Data, headers: Mapping[str, HeaderValueTypes] 
 class _Inbox(Channel):
     """A channel for replies. It closes when nothing refers to it any more."""
 
-    def __init__(self, home: str | None) -> None:
-        # A reply that nobody waits for must not keep out one that somebody does.
-        super().__init__(
-            f"reply.{secrets.token_hex(12)}", capacity_messages=_CAPACITY, policy="drop-oldest", home=home
-        )
+    def __init__(self, home: str | None, **bounds: Any) -> None:
+        super().__init__(f"reply.{secrets.token_hex(12)}", home=home, **bounds)
         self._numbers = itertools.count(1)
         self._queue = os.fspath(self.queue_path)
         self.open()
@@ -163,6 +165,8 @@ class _LoopInbox(_Inbox):
     """The inbox of an event loop's tasks. It does not refer to the loop, which it is to end with."""
 
     def __init__(self, home: str | None, loop: asyncio.AbstractEventLoop) -> None:
+        # It rejects when it is full, as it may be with large replies for a moment: dropping the oldest would lose replies
+        # that are waited for, and whoever replies is told. Those that nobody waits for do not stay in it.
         super().__init__(home)
         self.waiting: dict[str, asyncio.Future[Message]] = {}
         self._descriptor = self.fileno()
