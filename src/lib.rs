@@ -96,6 +96,8 @@ pub use message::{HeaderValue, Headers, Message, MessageKind};
 pub use monitor::Monitor;
 pub use publisher::{Payload, Publisher, PublisherOptions, last_rejected, publish};
 pub use store::{ChannelStats, StoreOptions, cleanup, create_store, home, list_channels};
+#[doc(hidden)] // for `pubsub doctor`
+pub use store::{Fault, Finding, examine};
 pub use topic::{Pattern, validate_topic};
 
 /// The Rust programs in the README compile.

@@ -231,6 +231,21 @@ fn clean_tmp(base: &Directory) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether what is being made at this path has no maker any more. A maker that is about to lock it looks so, too.
+pub(super) fn is_unfinished(base: &Directory, path: &EntryPath, kind: Kind) -> bool {
+    let lock = if kind == Kind::Directory { page_inside(path) } else { Some(path.as_c_str().to_owned()) };
+    let Some(lock) = lock else { return false };
+    match base.open_at(&lock, libc::O_RDONLY, 0) {
+        Ok(file) => !lock::is_locked(&file, 0).unwrap_or(true),
+        Err(error) => is_missing(&error) && base.status(path.as_c_str()).is_ok(),
+    }
+}
+
+/// The control page of a channel that is not in its place yet.
+fn page_inside(path: &EntryPath) -> Option<std::ffi::CString> {
+    std::ffi::CString::new([path.as_c_str().to_bytes(), b"/", control::FILE].concat()).ok()
+}
+
 /// Removes what was being made by a process that died.
 fn clean_unfinished(base: &Directory, path: &EntryPath, kind: Kind) {
     if kind != Kind::Directory {
@@ -240,8 +255,7 @@ fn clean_unfinished(base: &Directory, path: &EntryPath, kind: Kind) {
         }
         return;
     }
-    let page = [path.as_c_str().to_bytes(), b"/", control::FILE].concat();
-    let Ok(page) = std::ffi::CString::new(page) else { return };
+    let Some(page) = page_inside(path) else { return };
     match base.open_at(&page, libc::O_RDONLY, 0) {
         Ok(file) if !control::is_alive(file.as_fd()).unwrap_or(true) => {
             if let Ok(dead) = move_to_dead(base, path.as_c_str()) {
@@ -256,7 +270,8 @@ fn clean_unfinished(base: &Directory, path: &EntryPath, kind: Kind) {
     }
 }
 
-fn is_old(base: &Directory, path: &EntryPath) -> bool {
+/// Whether this file of a formix publisher is older than any that is about to be linked.
+pub(super) fn is_old(base: &Directory, path: &EntryPath) -> bool {
     let now = (clock::wall_us() / 1_000_000) as i64;
     base.status(path.as_c_str()).is_ok_and(|stat| now - stat.st_mtime >= FORMIX_TMP_AGE.as_secs() as i64)
 }

@@ -12,6 +12,7 @@
 
 mod access;
 mod cleanup;
+mod examine;
 mod ids;
 mod layout;
 mod listing;
@@ -28,6 +29,7 @@ use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
 pub(crate) use cleanup::{new_directory_name, remove_channel, step as clean_step};
+pub use examine::{Fault, Finding, examine};
 pub(crate) use layout::new_channel_name;
 pub use listing::{ChannelStats, list_channels};
 pub(crate) use registry::{FRESH_NS, Target};

@@ -46,6 +46,8 @@ pub enum Outcome {
     Done,
     /// `sub`: the timeout passed before `--count` messages arrived.
     TooFew,
+    /// `doctor`: it found something that is wrong.
+    Faults,
     /// This signal ended it, in good order.
     Signal(i32),
 }

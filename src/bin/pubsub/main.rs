@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod context;
+mod disk;
+mod doctor;
 mod format;
 mod gc;
 mod init;
@@ -15,7 +17,9 @@ mod output;
 mod program;
 mod publish;
 mod signals;
+mod stats;
 mod subscribe;
+mod table;
 mod values;
 
 use std::process::ExitCode;
@@ -31,6 +35,7 @@ Exit codes:
   1  it could not be done; the reason is on standard error
   2  the command line is wrong: an option, a topic, a header
   3  sub: the timeout passed before --count messages arrived
+  4  doctor: something is wrong
   A sub that SIGINT (Ctrl-C), SIGTERM or SIGHUP ends closes its channels and then dies of
   that signal, which shells show as 130, 143 or 129.
 
@@ -54,6 +59,8 @@ enum Command {
     Pub(publish::Args),
     Sub(subscribe::Args),
     Ls(list::Args),
+    Stats(stats::Args),
+    Doctor(doctor::Args),
     Gc(gc::Args),
     Init(init::Args),
 }
@@ -67,12 +74,15 @@ fn main() -> ExitCode {
         Command::Pub(args) => publish::run(args, &cli.context),
         Command::Sub(args) => subscribe::run(args, &cli.context),
         Command::Ls(args) => list::run(args, &cli.context),
+        Command::Stats(args) => stats::run(args, &cli.context),
+        Command::Doctor(args) => doctor::run(args, &cli.context),
         Command::Gc(args) => gc::run(args, &cli.context),
         Command::Init(args) => init::run(args, &cli.context),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::TooFew) => ExitCode::from(3),
+        Ok(Outcome::Faults) => ExitCode::from(4),
         Ok(Outcome::Signal(signal)) => signals::die_of(signal),
         Err(Failure::ReaderGone) => ExitCode::SUCCESS,
         Err(Failure::Usage(text)) => {
