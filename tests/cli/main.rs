@@ -5,6 +5,7 @@
 mod doctor;
 mod lists;
 mod publish;
+mod record;
 mod signals;
 mod stores;
 mod subscribe;

