@@ -64,6 +64,8 @@ pub enum Failure {
     Failed(String),
     /// Whoever read standard output has gone: the end of the work, not an error.
     ReaderGone,
+    /// This signal came.
+    Interrupted(i32),
 }
 
 impl From<pubsub::Error> for Failure {

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
+mod bench_peer;
 mod channels;
 mod context;
 mod disk;
@@ -68,6 +70,7 @@ enum Command {
     Doctor(doctor::Args),
     Record(record::Args),
     Play(play::Args),
+    Bench(bench::Args),
     Gc(gc::Args),
     Init(init::Args),
 }
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args, &cli.context),
         Command::Record(args) => record::run(args, &cli.context),
         Command::Play(args) => play::run(args, &cli.context),
+        Command::Bench(args) => bench::run(args, &cli.context),
         Command::Gc(args) => gc::run(args, &cli.context),
         Command::Init(args) => init::run(args, &cli.context),
     };
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Ok(Outcome::TooFew) => ExitCode::from(3),
         Ok(Outcome::Faults) => ExitCode::from(4),
         Ok(Outcome::Signal(signal)) => signals::die_of(signal),
+        Err(Failure::Interrupted(signal)) => signals::die_of(signal),
         Err(Failure::ReaderGone) => ExitCode::SUCCESS,
         Err(Failure::Usage(text)) => {
             context::complain(&text);
