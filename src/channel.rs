@@ -331,12 +331,17 @@ impl Channel {
             if remaining == Some(Duration::ZERO) {
                 return Ok(None);
             }
+            let mut pause = remaining;
             if let Some(ring) = &mut self.ring {
                 if ring.comes_soon() || !ring.arm() {
                     continue;
                 }
+                // It may be early for what a receiver at rest does.
+                if let Some(early) = ring.rest() {
+                    pause = Some(pause.map_or(early, |pause| pause.min(early)));
+                }
             }
-            if self.inbox.wait(remaining)? == Wait::Signal {
+            if self.inbox.wait(pause)? == Wait::Signal {
                 // When its handler called the interrupter, that ended this wait, too.
                 self.interrupt.pending.store(false, SeqCst);
                 return Err(Error::new(

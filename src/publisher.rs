@@ -417,7 +417,7 @@ impl Sending<'_> {
                 }
                 // Earlier receivers were faster than this publish: the others get the same message in a new file. Or it
                 // takes one with a name.
-                Delivery::FileSpent => self.file = None,
+                Delivery::FileSpent | Delivery::NoSpace => self.file = None,
                 Delivery::IdTaken => {
                     // The channels that have the file keep its id: the others get a file with a new one.
                     if let Err(error) = self.renumber() {
@@ -442,20 +442,28 @@ impl Sending<'_> {
 
     fn try_send_to(&mut self, outbox: &Outbox) -> Result<Delivery> {
         let id = self.id();
+        let record =
+            Record { id, timestamp_us: self.now, topic: self.topic, headers_json: self.headers, data: self.data, managed: None };
         if outbox.is_ring() {
-            let record =
-                Record { id, timestamp_us: self.now, topic: self.topic, headers_json: self.headers, data: self.data };
-            if !outbox.wants_file(&record) {
-                return Ok(outbox.deliver_record(self.store.base(), &record));
+            let base = self.store.base();
+            let tried = if outbox.wants_file(&record) {
+                outbox.make_room(base, &record)
+            } else {
+                match outbox.deliver_record(base, &record) {
+                    Delivery::NoSpace => Delivery::Taken,
+                    delivery => return Ok(delivery),
+                }
+            };
+            if !matches!(tried, Delivery::Taken) {
+                return Ok(tried);
             }
         }
         let bytes = self.bytes();
         let base = Arc::clone(self.store.base());
-        let now = self.now;
         self.admit(outbox.owner)?;
         let file = self.file()?;
         Ok(if outbox.is_ring() {
-            outbox.deliver_file(&base, file, id, bytes, now)
+            outbox.deliver_file(&base, file, &record)
         } else {
             outbox.deliver(&base, file, id, bytes)
         })

@@ -31,6 +31,8 @@ pub(crate) enum Delivery {
     IdTaken,
     /// The file can be linked no more: try again with a new one.
     FileSpent,
+    /// The ring has no room for a record, but takes a message in a file.
+    NoSpace,
     /// It could not be delivered.
     Failed(Error),
 }
@@ -91,7 +93,7 @@ impl Outbox {
                 Ok(control) => {
                     let control = Arc::new(control);
                     let ring =
-                        control.terms().ring.map(|layout| RingOutbox::new(layout, Arc::clone(&control), Fd::new(file)));
+                        control.terms().ring.map(|layout| RingOutbox::new(layout, &control, Fd::new(file)));
                     (Some(control), ring)
                 }
                 Err(unusable) => return Err(unusable_error(unusable, &name())),
@@ -134,38 +136,37 @@ impl Outbox {
         self.delivery(ring.publish(base, &self.directory, record, || self.wake()))
     }
 
+    /// Whether the ring takes a message that is to be put into a file: asked before that is written.
+    pub(crate) fn make_room(&self, base: &Directory, record: &Record<'_>) -> Delivery {
+        let Some(ring) = &self.ring else { return Delivery::Gone };
+        let now_us = record.timestamp_us;
+        self.delivery(ring.make_room(base, &self.directory, record.len() as u64, now_us, || self.wake()))
+    }
+
     /// Puts a message into the ring whose content is in a file.
-    pub(crate) fn deliver_file(
-        &self,
-        base: &Directory,
-        file: &MessageFile,
-        id: u64,
-        bytes: u64,
-        now_us: u64,
-    ) -> Delivery {
-        let (Some(ring), Some(control)) = (&self.ring, &self.control) else { return Delivery::Gone };
-        while !control.try_reserve(bytes) {
-            if !ring.drop_oldest(base, &self.directory, now_us) {
-                return self.delivery(crate::ring::Outcome::Full);
-            }
-        }
-        let name = crate::ring::file_name(id);
-        let path = EntryPath::new(&self.directory, name.as_bytes());
-        let delivery = match file.link(base, path.as_c_str()) {
-            Ok(()) => {
-                chaos::point("publish.linked");
-                let delivery = self.delivery(ring.publish_file(base, &self.directory, id, now_us, || self.wake()));
-                if !matches!(delivery, Delivery::Taken) {
-                    let _ = base.unlink(path.as_c_str());
+    pub(crate) fn deliver_file(&self, base: &Directory, file: &MessageFile, record: &Record<'_>) -> Delivery {
+        let Some(ring) = &self.ring else { return Delivery::Gone };
+        loop {
+            let tag = rand::random();
+            let name = crate::ring::file_name(tag);
+            let path = EntryPath::new(&self.directory, name.as_bytes());
+            match file.link(base, path.as_c_str()) {
+                Ok(()) => {
+                    chaos::point("publish.linked");
+                    let message = (tag, record.len() as u64);
+                    let now_us = record.timestamp_us;
+                    let outcome = ring.publish_file(base, &self.directory, message, now_us, || self.wake());
+                    let delivery = self.delivery(outcome);
+                    if !matches!(delivery, Delivery::Taken) {
+                        let _ = base.unlink(path.as_c_str());
+                    }
+                    return delivery;
                 }
-                delivery
+                // Another message's tag.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return self.link_error(file, error),
             }
-            Err(error) => self.link_error(file, error),
-        };
-        if !matches!(delivery, Delivery::Taken) {
-            self.release(bytes);
         }
-        delivery
     }
 
     fn delivery(&self, outcome: crate::ring::Outcome) -> Delivery {
@@ -175,6 +176,7 @@ impl Outbox {
             // A dead receiver's queue stays full.
             Outcome::Full if self.is_abandoned() => Delivery::Gone,
             Outcome::Full => Delivery::Full,
+            Outcome::NoSpace => Delivery::NoSpace,
             Outcome::Gone => Delivery::Gone,
             Outcome::NoMemory(error) => Delivery::Failed(self.error("reserving memory for channel", error)),
             Outcome::Corrupt => Delivery::Failed(Error::new(

@@ -4,6 +4,8 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use super::words::Ref;
 use super::{CLOSED, Consumer, FileLocks, Layout, Ring, STATE, SharedMemory, Taken, record};
@@ -11,10 +13,13 @@ use crate::control::Control;
 use crate::error::Result;
 use crate::files;
 use crate::message::Message;
+use crate::sys::clock;
 use crate::sys::directory::{Directory, EntryPath};
 use crate::sys::fd::Fd;
-use std::sync::atomic::Ordering::SeqCst;
 
+/// Memory is given back at most this often: in a queue that fills and drains a thousand times a second, taking it anew each
+/// time would cost more than the messages.
+const REST_NS: u64 = 10_000_000;
 /// How often a receiver yields before it sleeps.
 const YIELDS: u32 = 50;
 
@@ -27,7 +32,8 @@ pub(crate) struct RingInbox {
     control: Arc<Control>,
     base: Arc<Directory>,
     directory: Vec<u8>,
-    told: u64,
+    /// When memory was last given back.
+    rested: Option<u64>,
 }
 
 impl RingInbox {
@@ -47,7 +53,7 @@ impl RingInbox {
             control,
             base,
             directory: directory.to_vec(),
-            told: 0,
+            rested: None,
         }
     }
 
@@ -72,9 +78,19 @@ impl RingInbox {
         self.consumer.arm(&self.ring)
     }
 
-    /// Gives memory back when there is nothing to read.
-    pub(crate) fn rest(&mut self) {
+    /// Gives memory back, when there is nothing to read; says when to come again if it is too early.
+    pub(crate) fn rest(&mut self) -> Option<Duration> {
+        if !self.consumer.may_give_back() {
+            return None;
+        }
+        let now = clock::monotonic_ns();
+        let due = self.rested.map_or(0, |rested| rested + REST_NS);
+        if now < due {
+            return Some(Duration::from_nanos(due - now));
+        }
+        self.rested = Some(now);
         self.consumer.give_back(&self.ring, &self.locks);
+        None
     }
 
     /// From now on publishers do not count this channel.
@@ -87,14 +103,22 @@ impl RingInbox {
         loop {
             let taken = self.consumer.next(&self.ring, |memory, place, at| match place {
                 Ref::Record { len, .. } => record::read(memory, at, len).map(Ok),
-                Ref::File(id) => Ok(Err(id)),
+                Ref::File { tag, .. } => Ok(Err(tag)),
             });
+            self.consumer.publish_head(&self.ring);
             let message = match taken {
                 None => return Ok(None),
                 Some(Taken::Malformed) => None,
                 Some(Taken::Message(result)) => match result? {
                     Ok(message) => message,
-                    Err(id) => self.take_file(id)?,
+                    Err(tag) => match self.take_file(tag)? {
+                        Some(parsed) => parsed,
+                        // A publisher was about to drop it, and removed the file.
+                        None => {
+                            self.consumer.count_lost();
+                            continue;
+                        }
+                    },
                 },
             };
             let Some(mut message) = message else {
@@ -104,7 +128,6 @@ impl RingInbox {
             self.control.count_received();
             let lost = self.consumer.take_lost();
             if lost > 0 {
-                self.told = self.told.saturating_add(lost);
                 self.control.count_dropped(lost);
                 message.set_dropped_before(lost);
             }
@@ -112,15 +135,17 @@ impl RingInbox {
         }
     }
 
-    fn take_file(&mut self, id: u64) -> Result<Option<Message>> {
-        let name = super::send::file_name(id);
+    /// The message in a file; `None`: there is no file; `Some(None)`: it is no message.
+    fn take_file(&mut self, tag: u32) -> Result<Option<Option<Message>>> {
+        let name = super::send::file_name(tag);
         let path = EntryPath::new(&self.directory, name.as_bytes());
-        let Ok(file) = self.base.open_at(path.as_c_str(), libc::O_RDONLY, 0) else { return Ok(None) };
+        let file = match self.base.open_at(path.as_c_str(), libc::O_RDONLY, 0) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(_) => return Ok(Some(None)),
+        };
         let parsed = files::read_message(file.as_fd(), &mut [0; files::FIRST_READ])?;
         let _ = self.base.unlink(path.as_c_str());
-        Ok(parsed.map(|(message, size)| {
-            self.control.release(size);
-            message
-        }))
+        Ok(Some(parsed.map(|(message, _)| message)))
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use super::record::Record;
+use super::words::Ref;
 use super::{FileLocks, Layout, Outcome, Producer, Ring, SharedMemory};
 use crate::control::{self, Control};
 use crate::sys::directory::{Directory, EntryPath};
@@ -26,7 +27,6 @@ struct Sender {
 #[derive(Debug)]
 pub(crate) struct RingOutbox {
     ring: Ring<SharedMemory>,
-    control: Arc<Control>,
     file: Arc<Fd>,
     /// Those that no thread uses now.
     idle: Mutex<Vec<Sender>>,
@@ -34,16 +34,21 @@ pub(crate) struct RingOutbox {
 }
 
 /// The name of a message file that a ref names: no decimal number, so that nothing takes it for a message by itself.
-pub(crate) fn file_name(id: u64) -> String {
-    format!("r{:x}", id & super::words::Ref::FILE_MASK)
+pub(crate) fn file_name(tag: u32) -> String {
+    format!("r{tag:x}")
+}
+
+/// Removes the file of a message that is dropped. It may be gone with the channel.
+fn unlink(base: &Directory, directory: &[u8], tag: u32) {
+    let name = file_name(tag);
+    let _ = base.unlink(EntryPath::new(directory, name.as_bytes()).as_c_str());
 }
 
 impl RingOutbox {
-    pub(crate) fn new(layout: Layout, control: Arc<Control>, file: Fd) -> RingOutbox {
+    pub(crate) fn new(layout: Layout, control: &Control, file: Fd) -> RingOutbox {
         let file = Arc::new(file);
         RingOutbox {
             ring: Ring { memory: SharedMemory::new(Arc::clone(control.map()), Arc::clone(&file)), layout },
-            control,
             file,
             idle: Mutex::default(),
             hint: AtomicU32::new(rand::random::<u32>()),
@@ -58,29 +63,40 @@ impl RingOutbox {
     /// Publishes a record. `wake` writes to the FIFO.
     pub(crate) fn publish(&self, base: &Directory, directory: &[u8], record: &Record<'_>, wake: impl Fn()) -> Outcome {
         self.with(base, directory, record.timestamp_us, |producer, ring| {
-            producer.publish(ring, record.len() as u32, |memory, at| record.write(memory, at), wake)
+            let unlink = |tag| unlink(base, directory, tag);
+            producer.publish(ring, record.len() as u32, |memory, at| record.write(memory, at), wake, unlink)
         })
     }
 
-    /// Publishes a message that has been put into the channel's directory as [`file_name`].
+    /// Whether a message of `bytes` would be taken; drops the oldest for it where that is the policy.
+    pub(crate) fn make_room(
+        &self,
+        base: &Directory,
+        directory: &[u8],
+        bytes: u64,
+        now_us: u64,
+        wake: impl Fn(),
+    ) -> Outcome {
+        self.with(base, directory, now_us, |producer, ring| {
+            match producer.make_room(ring, bytes, &mut |tag| unlink(base, directory, tag)) {
+                Ok(()) => Outcome::Taken,
+                Err(outcome) => producer.finish(ring, outcome, wake),
+            }
+        })
+    }
+
+    /// Publishes a message of `bytes` that has been put into the channel's directory as [`file_name`] of the tag.
     pub(crate) fn publish_file(
         &self,
         base: &Directory,
         directory: &[u8],
-        id: u64,
+        (tag, bytes): (u32, u64),
         now_us: u64,
         wake: impl Fn(),
     ) -> Outcome {
-        self.with(base, directory, now_us, |producer, ring| producer.publish_file(ring, id, wake))
-    }
-
-    /// Makes room in a channel that drops the oldest; false when it rejects, or is empty.
-    pub(crate) fn drop_oldest(&self, base: &Directory, directory: &[u8], now_us: u64) -> bool {
-        let outcome = self.with(base, directory, now_us, |producer, ring| {
-            let dropped = ring.layout.drop_oldest && producer.drop_oldest(ring);
-            if dropped { Outcome::Taken } else { Outcome::Full }
-        });
-        matches!(outcome, Outcome::Taken)
+        self.with(base, directory, now_us, |producer, ring| {
+            producer.publish_file(ring, Ref::file(tag, bytes), wake, |tag| unlink(base, directory, tag))
+        })
     }
 
     fn with(
@@ -108,14 +124,6 @@ impl RingOutbox {
             sender.producer.release(&self.ring);
         }
         sender.last_us = now_us;
-        for id in sender.producer.take_dropped_files() {
-            let name = file_name(id);
-            let path = EntryPath::new(directory, name.as_bytes());
-            let size = base.status(path.as_c_str()).map_or(0, |stat| stat.st_size as u64);
-            if base.unlink(path.as_c_str()).is_ok() {
-                self.control.release(size);
-            }
-        }
         self.lock().push(sender);
         outcome
     }
