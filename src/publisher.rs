@@ -442,8 +442,14 @@ impl Sending<'_> {
 
     fn try_send_to(&mut self, outbox: &Outbox) -> Result<Delivery> {
         let id = self.id();
-        let record =
-            Record { id, timestamp_us: self.now, topic: self.topic, headers_json: self.headers, data: self.data, managed: None };
+        let record = Record {
+            id,
+            timestamp_us: self.now,
+            topic: self.topic,
+            headers_json: self.headers,
+            data: self.data,
+            managed: None,
+        };
         if outbox.is_ring() {
             let base = self.store.base();
             let tried = if outbox.wants_file(&record) {

@@ -92,8 +92,7 @@ impl Outbox {
             Ok(file) => match Control::attach(file.as_fd()) {
                 Ok(control) => {
                     let control = Arc::new(control);
-                    let ring =
-                        control.terms().ring.map(|layout| RingOutbox::new(layout, &control, Fd::new(file)));
+                    let ring = control.terms().ring.map(|layout| RingOutbox::new(layout, &control, Fd::new(file)));
                     (Some(control), ring)
                 }
                 Err(unusable) => return Err(unusable_error(unusable, &name())),

@@ -282,7 +282,8 @@ impl<L: Locks> Producer<L> {
             } else {
                 let fits = |head: (u64, u64)| {
                     let (messages, bytes) = (self.position.wrapping_sub(head.0), self.total.wrapping_sub(head.1));
-                    messages == 0 || messages < ring.layout.bound && bytes.saturating_add(size) <= ring.layout.bytes_bound
+                    messages == 0
+                        || messages < ring.layout.bound && bytes.saturating_add(size) <= ring.layout.bytes_bound
                 };
                 let length = self.position.wrapping_sub(head.0).min(ring.layout.slots);
                 match ring.drop_oldest(head, length, fits, unlink, &mut self.slots_reserved) {

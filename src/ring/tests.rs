@@ -249,7 +249,11 @@ fn what_is_taken_and_what_is_dropped_is_what_the_bounds_say() {
                         }
                     }
                     assert!(removed.is_empty(), "{removed:?} dropped without need");
-                    assert_eq!(took(outcome), fits(&waiting), "{number} of {size} with {waiting:?}, {bound} {bytes_bound}");
+                    assert_eq!(
+                        took(outcome),
+                        fits(&waiting),
+                        "{number} of {size} with {waiting:?}, {bound} {bytes_bound}"
+                    );
                     if fits(&waiting) {
                         waiting.push_back((number, size));
                     }
@@ -503,9 +507,13 @@ fn wrong_words_do_no_harm() {
             word.store(value, SeqCst);
             let producer = &mut producers[step % 2];
             match random.random_range(0..9) {
-                0..4 => {
-                    drop(producer.publish(&test.ring, random.random_range(1..=layout.chunk_size), |_, _| {}, || {}, |_| {}))
-                }
+                0..4 => drop(producer.publish(
+                    &test.ring,
+                    random.random_range(1..=layout.chunk_size),
+                    |_, _| {},
+                    || {},
+                    |_| {},
+                )),
                 4 => drop(producer.publish_file(&test.ring, Ref::file(1, step as u64), || {}, |_| {})),
                 5 => producer.release(&test.ring),
                 6 => drop(consumer.arm(&test.ring)),

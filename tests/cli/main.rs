@@ -11,4 +11,5 @@ mod signals;
 mod stores;
 mod subscribe;
 mod support;
+mod top;
 mod usage;

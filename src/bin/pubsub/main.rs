@@ -27,6 +27,7 @@ mod signals;
 mod stats;
 mod subscribe;
 mod table;
+mod top;
 mod values;
 
 use std::process::ExitCode;
@@ -66,6 +67,7 @@ enum Command {
     Pub(publish::Args),
     Sub(subscribe::Args),
     Ls(list::Args),
+    Top(top::Args),
     Stats(stats::Args),
     Doctor(doctor::Args),
     Record(record::Args),
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Pub(args) => publish::run(args, &cli.context),
         Command::Sub(args) => subscribe::run(args, &cli.context),
         Command::Ls(args) => list::run(args, &cli.context),
+        Command::Top(args) => top::run(args, &cli.context),
         Command::Stats(args) => stats::run(args, &cli.context),
         Command::Doctor(args) => doctor::run(args, &cli.context),
         Command::Record(args) => record::run(args, &cli.context),
