@@ -12,7 +12,7 @@ use super::{MessageFile, QUEUE};
 use crate::control::{self, Control, FullPolicy, Unusable};
 use crate::error::{Error, ErrorKind};
 use crate::message::id::{TOKEN, is_native};
-use crate::ring::{Record, RingOutbox};
+use crate::ring::{Counted, LOOK_MESSAGES, LOOK_US, Record, RingOutbox, Sender};
 use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fd::{Fd, status};
@@ -60,8 +60,7 @@ pub(crate) struct Outbox {
     oldest: Mutex<VecDeque<u64>>,
     /// When it was last used, monotonic nanoseconds.
     pub used: AtomicU64,
-    /// How many of them the process has open.
-    open: Arc<AtomicUsize>,
+    _counted: Counted,
     /// Ring: messages since the receiver was last looked after, and when that was.
     since_look: AtomicU32,
     looked_us: AtomicU64,
@@ -92,7 +91,8 @@ impl Outbox {
             Ok(file) => match Control::attach(file.as_fd()) {
                 Ok(control) => {
                     let control = Arc::new(control);
-                    let ring = control.terms().ring.map(|layout| RingOutbox::new(layout, &control, Fd::new(file)));
+                    let ring =
+                        control.terms().ring.map(|layout| RingOutbox::new(layout, &control, Fd::new(file), open));
                     (Some(control), ring)
                 }
                 Err(unusable) => return Err(unusable_error(unusable, &name())),
@@ -102,9 +102,9 @@ impl Outbox {
                 return Err(Error::os(format_args!("opening the control page of channel '{}'", name()), error));
             }
         };
-        open.fetch_add(1, Relaxed);
         Ok(Some(Outbox {
-            open: Arc::clone(open),
+            // A ring's file stays open, too.
+            _counted: Counted::new(open, if ring.is_some() { 2 } else { 1 }),
             directory: directory.to_vec(),
             fifo: Fd::new(fifo),
             control,
@@ -127,12 +127,57 @@ impl Outbox {
     }
 
     /// Puts a message into the ring.
-    pub(crate) fn deliver_record(&self, base: &Directory, record: &Record<'_>) -> Delivery {
+    pub(crate) fn deliver_record(&self, base: &Directory, record: &Record<'_>, now_us: u64) -> Delivery {
         let Some(ring) = &self.ring else { return Delivery::Gone };
-        if self.is_dead_now_and_then(record.timestamp_us) {
+        if self.is_dead_now_and_then(now_us) {
             return Delivery::Gone;
         }
-        self.delivery(ring.publish(base, &self.directory, record, || self.wake()))
+        self.delivery(ring.publish(base, &self.directory, record, now_us, || self.wake()))
+    }
+
+    /// A publisher of the ring for one thread, to be [retired](Outbox::retire); `None`: there is no ring, or for some reason
+    /// (which [`Outbox::deliver_record`] tells) no publisher.
+    pub(crate) fn lend(&self, base: &Directory) -> Option<Sender> {
+        self.ring.as_ref()?.lend(base, &self.directory).ok()
+    }
+
+    /// Ends what [`lend`](Outbox::lend) lent.
+    pub(crate) fn retire(&self, sender: &mut Sender) {
+        if let Some(ring) = &self.ring {
+            ring.retire(sender);
+        }
+    }
+
+    /// [`deliver_record`](Outbox::deliver_record) by a publisher that was lent. `more`: others follow, and this one is to be
+    /// [finished](Outbox::finish) with them; any answer but `Taken` has finished those before it.
+    #[inline]
+    pub(crate) fn deliver_by(
+        &self,
+        sender: &mut Sender,
+        base: &Directory,
+        record: &Record<'_>,
+        now_us: u64,
+        more: bool,
+    ) -> Delivery {
+        let Some(ring) = &self.ring else { return Delivery::Gone };
+        if sender.must_look(now_us) && self.is_abandoned() {
+            return Delivery::Gone;
+        }
+        let pushed = ring.push_by(sender, base, &self.directory, record);
+        let is_taken = matches!(pushed, crate::ring::Outcome::Taken);
+        if is_taken && more {
+            return Delivery::Taken;
+        }
+        match ring.finish(sender, pushed, now_us, || self.wake()) {
+            crate::ring::Outcome::Taken => Delivery::Taken,
+            outcome => self.delivery(outcome),
+        }
+    }
+
+    /// Ends a run of [`deliver_by`](Outbox::deliver_by): the receiver is woken. `Gone`: it has closed the channel.
+    pub(crate) fn finish(&self, sender: &mut Sender, now_us: u64) -> Delivery {
+        let Some(ring) = &self.ring else { return Delivery::Gone };
+        self.delivery(ring.finish(sender, crate::ring::Outcome::Taken, now_us, || self.wake()))
     }
 
     /// Whether the ring takes a message that is to be put into a file: asked before that is written.
@@ -168,6 +213,7 @@ impl Outbox {
         }
     }
 
+    #[cold]
     fn delivery(&self, outcome: crate::ring::Outcome) -> Delivery {
         use crate::ring::Outcome;
         match outcome {
@@ -195,10 +241,10 @@ impl Outbox {
         }
     }
 
-    /// Looks after the receiver every 1,000 messages or 10 ms.
+    /// Looks after the receiver every [`LOOK_MESSAGES`] or 10 ms.
     fn is_dead_now_and_then(&self, now_us: u64) -> bool {
         let count = self.since_look.fetch_add(1, Relaxed);
-        if count < 1_000 && now_us.saturating_sub(self.looked_us.load(Relaxed)) < 10_000 {
+        if count < LOOK_MESSAGES && now_us.saturating_sub(self.looked_us.load(Relaxed)) < LOOK_US {
             return false;
         }
         self.since_look.store(0, Relaxed);
@@ -407,12 +453,6 @@ impl Outbox {
     /// When it was last used; see [`Outbox::used`].
     pub(crate) fn touch(&self, now: u64) {
         self.used.store(now, Relaxed);
-    }
-}
-
-impl std::ops::Drop for Outbox {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Relaxed);
     }
 }
 

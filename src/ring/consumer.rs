@@ -162,6 +162,7 @@ impl Consumer {
             // Saturating: the head comes from shared memory.
             self.lost = self.lost.saturating_add(head.0.wrapping_sub(self.next.0));
             (self.next, self.published) = (next, next);
+            chaos::point("ring.claimed");
             let taken = self.read(ring, word, read);
             chaos::point("ring.read");
             // Release: the bytes were read before the chunk may be restarted.

@@ -87,21 +87,28 @@ impl Registry {
     }
 
     /// Learns what has changed, and answers the version of what is known: the same version, the same channels.
-    pub(crate) fn refresh(&self, store: &Store) -> Result<u64> {
-        let now = clock::monotonic_ns();
+    /// `now`: monotonic, read since the publish began.
+    #[inline]
+    pub(crate) fn refresh(&self, store: &Store, now: u64) -> Result<u64> {
         // Acquire pairs with the Release below: who skips the look sees the version that the look led to.
         if now.saturating_sub(self.looked.load(Acquire)) >= FRESH_NS {
-            let mut state = lock(&self.state);
-            let looked = state.look(store);
-            // A look that failed may have learned something before.
-            if !matches!(looked, Ok(false)) {
-                self.version.fetch_add(1, AcqRel);
-            }
-            looked?;
-            // The time at which the look began, not at which it ended.
-            self.looked.store(now, Release);
+            self.look(store, now)?;
         }
         Ok(self.version.load(Acquire))
+    }
+
+    #[cold]
+    fn look(&self, store: &Store, now: u64) -> Result<()> {
+        let mut state = lock(&self.state);
+        let looked = state.look(store);
+        // A look that failed may have learned something before.
+        if !matches!(looked, Ok(false)) {
+            self.version.fetch_add(1, AcqRel);
+        }
+        looked?;
+        // The time at which the look began, not at which it ended.
+        self.looked.store(now, Release);
+        Ok(())
     }
 
     /// The channels that match a topic.
