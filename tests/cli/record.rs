@@ -59,7 +59,7 @@ fn deliver_raw(store: &Store, id: u64, topic: &str, headers: &str, data: &[u8]) 
 }
 
 #[test]
-fn topics_headers_and_contents_come_back_byte_for_byte_and_in_order() {
+fn topics_headers_and_contents_come_back_byte_for_byte() {
     let store = Store::new();
     let file = store.beside("test.psr");
     let recorder = record(&store, &file, &["+"], 1);
@@ -78,10 +78,14 @@ fn topics_headers_and_contents_come_back_byte_for_byte_and_in_order() {
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     assert!(ended.words.contains("played 3 messages") && ended.words.contains("left out 1 message"), "{ended:?}");
     let received = listener.end();
-    let lines = received.lines();
-    assert!(lines[0].contains(&format!(r#""topic":"odd.topic","headers":{odd},"content_base64":"#)), "{}", lines[0]);
-    assert_eq!(json(lines[1])["topic"], "no.object");
-    assert!(lines[2].contains(r#""topic":"a.b","headers":{"k": "v"},"content":"text""#), "{}", lines[2]);
+    // Nothing is promised of the order between messages of formix and ours.
+    for wanted in [
+        &format!(r#""topic":"odd.topic","headers":{odd},"content_base64":"#),
+        r#""topic":"no.object","#,
+        r#""topic":"a.b","headers":{"k": "v"},"content":"text""#,
+    ] {
+        assert!(received.text().contains(wanted), "{wanted} is not in {}", received.text());
+    }
 
     // A recording of the played recording has the same bytes.
     let again = store.beside("again.psr");
@@ -272,8 +276,13 @@ fn a_full_disk_ends_a_recording_that_plays_up_to_there() {
 #[test]
 fn a_signal_ends_playing_between_two_messages() {
     let store = Store::new();
-    let file = recording(&store, 2);
-    // The second message, far away: its time is in the last entry but the end.
+    let file = store.beside("test.psr");
+    let recorder = record(&store, &file, &["a"], 1);
+    for i in 0..2 {
+        store.ok(["pub", "a", &i.to_string()]);
+    }
+    end(recorder);
+    // Slowed down, the second is years away.
     let sub = store.sub(1, &["a", "-n1"]);
     let mut command = store.command(["play".as_ref(), file.as_os_str(), "--speed".as_ref(), "1e-9".as_ref()]);
     let player = Running::start(&mut command);
