@@ -23,6 +23,7 @@ use crate::sys::exclusive::Exclusive;
 use crate::sys::fork;
 use crate::topic::validate_topic;
 use lane::{Lane, Terms};
+pub(crate) use sending::{announce_deletion, record};
 
 /// How to open a publisher.
 #[derive(Debug, Clone, Default)]

@@ -16,7 +16,7 @@
 
 use super::Memory;
 use crate::error::Result;
-use crate::message::{Message, MessageHead, MessageKind};
+use crate::message::{Message, MessageHead};
 
 const HEAD: usize = 24;
 /// Topics and headers of up to this many bytes are copied to the stack.
@@ -148,14 +148,7 @@ pub(crate) fn read(memory: &impl Memory, at: usize, len: u32) -> Result<Option<M
     let (Ok(topic), Ok(headers)) = (std::str::from_utf8(topic), std::str::from_utf8(headers)) else {
         return Ok(None);
     };
-    let head = MessageHead {
-        id: parts.id,
-        timestamp_us: parts.timestamp_us,
-        kind: MessageKind::Data,
-        dropped_before: 0,
-        epoch: parts.epoch,
-        offset: parts.offset,
-    };
+    let head = MessageHead::of_history(parts.id, parts.timestamp_us as u64, parts.epoch, parts.offset);
     let mut message = Message::new(head, topic, headers, parts.data_len)?;
     memory.copy_out(parts.at + text_len, message.data_mut());
     Ok(Some(message))

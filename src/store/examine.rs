@@ -20,6 +20,7 @@ use super::{HOME, cleanup};
 use crate::control::{self, FullPolicy, Unusable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{self, FORMIX_TMP_AGE, NEW, QUEUE, TMP};
+use crate::history;
 use crate::sys::clock;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fd::status;
@@ -121,10 +122,12 @@ fn look(home: &Path) -> Result<Vec<Finding>> {
     findings.base(&store);
     findings.private(&store);
     findings.tmp(&store);
-    let mut channels = Vec::new();
+    let (mut channels, mut topics) = (Vec::new(), Vec::new());
     let listed = base.list(c".", |entry| {
         if entry.kind == Kind::Directory && layout::parse(entry.name).is_some() {
             channels.push(entry.name.to_vec());
+        } else if let (Kind::Directory, Some(topic)) = (entry.kind, history::topic_of(entry.name)) {
+            topics.push(topic.to_owned());
         } else if entry.name != TMP.to_bytes() && entry.name != PRIVATE.to_bytes() {
             findings.add(Fault::Stray, entry.name, "does not belong into a store");
         }
@@ -136,6 +139,10 @@ fn look(home: &Path) -> Result<Vec<Finding>> {
     channels.sort();
     for channel in channels {
         findings.channel(&store, &channel);
+    }
+    topics.sort();
+    for topic in topics {
+        findings.topic(&store, &topic);
     }
     Ok(findings.list)
 }
@@ -349,6 +356,32 @@ impl Findings<'_> {
                         "is full with {unread} messages; {refused} were refused; process {pid} does not fetch them"
                     ),
                 );
+            }
+        }
+    }
+
+    /// A managed topic.
+    fn topic(&mut self, store: &Examined, topic: &str) {
+        let (base, name) = (store.base, history::directory_name(topic));
+        let file = EntryPath::new(&name, history::FILE);
+        let shown = file.as_c_str().to_bytes();
+        match history::Reader::open(base, topic) {
+            Ok(Some(_)) => {}
+            Ok(None) if base.status(EntryPath::new(&name, b".").as_c_str()).is_err() => return,
+            Ok(None) => return self.add(Fault::CorruptPage, &name, "is a managed topic without its file 'history'"),
+            Err(error) => return self.add(fault_of(&error), shown, format_args!("cannot be used: {error}")),
+        }
+        if let (Ok(directory), Ok(stat)) =
+            (base.status(EntryPath::new(&name, b".").as_c_str()), base.status(file.as_c_str()))
+        {
+            self.entry(store, &name, &directory, store.access.channel_directory(true));
+            self.entry(store, shown, &stat, store.access.file());
+        }
+        for stray in history::stray_files(base, topic).ok().flatten().unwrap_or_default() {
+            let path = EntryPath::new(&name, &stray);
+            if cleanup::is_older(base, &path, cleanup::STRAY_AGE) {
+                let detail = "is a large message whose publisher died before its history named it";
+                self.add(Fault::HalfMade, path.as_c_str().to_bytes(), detail);
             }
         }
     }
