@@ -212,6 +212,32 @@ fn hours_ahead(hours: u64) -> u64 {
 }
 
 #[test]
+fn managed_topics_that_are_corrupt_or_open_to_others_are_found() {
+    let (store, sub, _) = healthy();
+    store.ok(["topics", "create", "news"]);
+    store.ok(["pub", "news", "1"]);
+    assert_eq!(doctor(&store), (Some(0), vec![]));
+    let page = store.home().join(".topic.news/history");
+    for (word, value, fault) in [(1, 77, "other-version"), (0, 77, "corrupt-page"), (5, 0, "corrupt-page")] {
+        let before = set_word(&page, word, value);
+        assert_found(&store, true, fault, ".topic.news/history");
+        set_word(&page, word, before);
+    }
+    chmod(&page, 0o666);
+    assert_found(&store, true, "wrong-mode", ".topic.news/history");
+    chmod(&page, 0o600);
+    let large = File::create(store.home().join(".topic.news/large")).unwrap();
+    assert_eq!(doctor(&store).1, [], "its publisher may be about to name it");
+    large.set_times(FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(3601))).unwrap();
+    assert_found(&store, true, "half-made", ".topic.news/large");
+    store.ok(["gc"]);
+    assert_eq!(doctor(&store), (Some(0), vec![]));
+    fs::remove_file(page).unwrap();
+    assert_found(&store, true, "corrupt-page", ".topic.news");
+    end(sub);
+}
+
+#[test]
 fn wrong_modes_and_owners_are_found() {
     let (store, sub, channel) = healthy();
     let home = store.home();
@@ -392,12 +418,12 @@ fn stats_sum_up_and_tell_each_channel() {
     let ended = store.ok(["stats"]);
     let lines: Vec<Vec<&str>> = ended.lines().iter().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[1], ["channels", "3", "live,", "0", "dead,", "0", "of", "formix-pubsub"]);
-    assert_eq!((&lines[3], &lines[4]), (&vec!["received", "2"], &vec!["rejected", "1"]));
+    assert_eq!((&lines[4], &lines[5]), (&vec!["received", "2"], &vec!["rejected", "1"]));
     let header = ["PATTERN", "PID", "UNREAD", "BYTES", "RECEIVED", "REJECTED", "DROPPED", "MALFORMED", "STATE"];
-    assert_eq!(lines[8], header);
+    assert_eq!(lines[9], header);
     let pid = stopped.pid().to_string();
-    assert_eq!((lines[11][0], lines[11][1], lines[11][2]), ("c", pid.as_str(), "16384"));
-    assert_eq!(lines[11][lines[11].len() - 4..], ["1", "0", "0", "live"]);
+    assert_eq!((lines[12][0], lines[12][1], lines[12][2]), ("c", pid.as_str(), "16384"));
+    assert_eq!(lines[12][lines[12].len() - 4..], ["1", "0", "0", "live"]);
     end(stopped);
     sub.signal(Signal::SIGTERM);
     sub.end();

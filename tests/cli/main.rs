@@ -12,4 +12,5 @@ mod stores;
 mod subscribe;
 mod support;
 mod top;
+mod topics;
 mod usage;

@@ -28,6 +28,7 @@ mod stats;
 mod subscribe;
 mod table;
 mod top;
+mod topics;
 mod values;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ enum Command {
     Pub(publish::Args),
     Sub(subscribe::Args),
     Ls(list::Args),
+    Topics(topics::Args),
     Top(top::Args),
     Stats(stats::Args),
     Doctor(doctor::Args),
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Pub(args) => publish::run(args, &cli.context),
         Command::Sub(args) => subscribe::run(args, &cli.context),
         Command::Ls(args) => list::run(args, &cli.context),
+        Command::Topics(args) => topics::run(args, &cli.context),
         Command::Top(args) => top::run(args, &cli.context),
         Command::Stats(args) => stats::run(args, &cli.context),
         Command::Doctor(args) => doctor::run(args, &cli.context),

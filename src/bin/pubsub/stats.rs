@@ -10,7 +10,7 @@ use crate::disk::Disk;
 use crate::format::printable;
 use crate::output;
 use crate::table::{bytes, columns};
-use crate::{list, program::Programs};
+use crate::{list, program::Programs, topics};
 
 /// Show a store in figures: its totals, and what each channel has received, refused and lost
 #[derive(clap::Args)]
@@ -24,8 +24,8 @@ channels do not count is '-' ('null' with --json) and not in the totals.
   malformed  entries that were no messages
 
 With --json, one object: store, file_system, size_bytes, available_bytes, channels (an object of total, live, dead,
-foreign), unread_messages, unread_bytes, received, rejected, dropped, malformed, and per_channel: a list of objects as
-'pubsub ls --json' prints them.
+foreign), unread_messages, unread_bytes, received, rejected, dropped, malformed, topics and per_channel: lists of
+objects as 'pubsub topics --json' and 'pubsub ls --json' print them.
 
 Examples:
   pubsub stats
@@ -78,6 +78,7 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
     let disk = Disk::of(home).map_err(|errno| Failure::io(&context.home_shown(), &errno.into()))?;
     let channels = pubsub::list_channels(context.home())?;
     let totals = Totals::of(&channels);
+    let topics = pubsub::topics(context.home())?;
     if args.json {
         let mut programs = Programs::default();
         let object = json!({
@@ -94,6 +95,7 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
             "rejected": totals.rejected,
             "dropped": totals.dropped,
             "malformed": totals.malformed,
+            "topics": topics.iter().map(topics::json_object).collect::<Vec<_>>(),
             "per_channel":
                 channels.iter().map(|channel| list::json_object(channel, programs.of(channel))).collect::<Vec<_>>(),
         });
@@ -108,6 +110,9 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
         bytes(disk.bytes)
     );
     text += &format!("channels   {} live, {} dead, {} of formix-pubsub\n", totals.live, totals.dead, totals.foreign);
+    let kept: u64 = topics.iter().map(|topic| topic.messages_in_history).sum();
+    let size: u64 = topics.iter().map(|topic| topic.bytes_in_history).sum();
+    text += &format!("topics     {} managed, {} kept, {}\n", topics.len(), counted(kept, "message"), bytes(size));
     text += &format!("unread     {}, {}\n", counted(totals.unread_messages, "message"), bytes(totals.unread_bytes));
     for (name, value) in [
         ("received", totals.received),

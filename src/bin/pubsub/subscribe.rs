@@ -8,7 +8,7 @@ use pubsub::{ChannelOptions, MessageKind};
 
 use crate::channels::Channels;
 use crate::context::{Context, Failure, Outcome};
-use crate::format::{Format, write_message};
+use crate::format::{Format, printable, write_message};
 use crate::output::Output;
 use crate::signals::Signals;
 use crate::values;
@@ -41,6 +41,7 @@ exit codes.
 Examples:
   pubsub sub news.sports                          until Ctrl-C
   pubsub sub 'news.+' 'logs.=.error'              several patterns
+  pubsub sub --replay 10 news.sports              the last 10 that it keeps, then what is new
   pubsub sub --count 1 --timeout 5 job.done       wait for one message; exit code 3 if none came
   pubsub sub --format json 'trip.+' | jq .headers
   pubsub sub --format raw --count 1 photos.new > photo.jpg")]
@@ -54,6 +55,9 @@ pub struct Args {
     /// End after so many seconds in all, fractions allowed
     #[arg(short, long, value_name = "SECONDS", value_parser = values::seconds)]
     timeout: Option<Duration>,
+    /// Begin with the last so many messages of each managed topic that matches; see 'pubsub topics'
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    replay: u32,
     /// What a message looks like
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -65,11 +69,19 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
     let output = Output::new().map_err(|error| Failure::io("using standard output", &error))?;
     // A time too far away to be a time is no limit.
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let options = ChannelOptions { home: context.home().map(Into::into), ..ChannelOptions::default() };
+    let home = context.home().map(Into::into);
+    let options = ChannelOptions { home, replay_last: args.replay, ..ChannelOptions::default() };
 
     let channels = Channels::open(&args.patterns, &options, context)?;
-    let mut subscription =
-        Subscription { channels, output, signals, format: args.format, deadline, left: args.count.unwrap_or(u64::MAX) };
+    let mut subscription = Subscription {
+        context,
+        channels,
+        output,
+        signals,
+        format: args.format,
+        deadline,
+        left: args.count.unwrap_or(u64::MAX),
+    };
     let outcome = subscription.run()?;
     subscription.channels.close(context)?;
     Ok(match outcome {
@@ -78,7 +90,8 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
     })
 }
 
-struct Subscription {
+struct Subscription<'a> {
+    context: &'a Context,
     channels: Channels,
     output: Output,
     signals: Signals,
@@ -88,7 +101,7 @@ struct Subscription {
     left: u64,
 }
 
-impl Subscription {
+impl Subscription<'_> {
     fn run(&mut self) -> Result<Outcome, Failure> {
         loop {
             let mut idle = true;
@@ -128,6 +141,9 @@ impl Subscription {
                 }
             };
             taken += 1;
+            if message.kind() == MessageKind::TopicDeleted {
+                self.context.say(&format!("deleted: {}", printable(message.topic().as_bytes())));
+            }
             if message.kind() == MessageKind::Data {
                 self.left -= 1;
                 write_message(self.output.buffer(), self.format, &message);
