@@ -9,6 +9,7 @@
 mod bench;
 mod bench_peer;
 mod channels;
+mod completions;
 mod context;
 mod disk;
 mod doctor;
@@ -16,6 +17,7 @@ mod format;
 mod gc;
 mod init;
 mod list;
+mod man;
 mod output;
 mod play;
 mod program;
@@ -45,11 +47,21 @@ Exit codes:
   2  the command line is wrong: an option, a topic, a header
   3  sub: the timeout passed before --count messages arrived
   4  doctor: something is wrong
-  A sub that SIGINT (Ctrl-C), SIGTERM or SIGHUP ends closes its channels and then dies of
-  that signal, which shells show as 130, 143 or 129.
+  101  a defect of this program: please report it
+
+  SIGINT (Ctrl-C), SIGTERM and SIGHUP end sub, play, top, bench and topics keep in good order, channels closed; the
+  command then dies of the signal, which shells show as 130, 143 or 129. record ends so with exit code 0.
+  A second signal ends a sub at once.
 
 Environment:
-  PUBSUB_HOME  the store's directory, unless --home says another
+  PUBSUB_HOME       the store's directory, unless --home says another
+  PUBSUB_TRANSPORT  how messages travel to the channels opened here: ring or files
+  NO_COLOR          top: no colours
+
+Examples:
+  pubsub sub 'news.+'                      in one terminal
+  pubsub pub news.sports 'two goals'       in another
+  pubsub COMMAND --help                    examples of each
 
 Data goes to standard output, words to standard error.";
 
@@ -77,6 +89,9 @@ enum Command {
     Bench(bench::Args),
     Gc(gc::Args),
     Init(init::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 fn main() -> ExitCode {
@@ -97,6 +112,8 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args, &cli.context),
         Command::Gc(args) => gc::run(args, &cli.context),
         Command::Init(args) => init::run(args, &cli.context),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args, &cli.context),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
