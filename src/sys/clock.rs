@@ -37,29 +37,40 @@ pub(crate) struct TwoClocks {
     apart: u64,
     /// When that was measured, on the monotonic clock.
     measured_ns: u64,
+    /// The wall clock's last answer.
+    wall_us: u64,
 }
 
+/// Two measurements of how far the clocks lie apart differ by less than this unless somebody sets the wall clock.
+const JITTER_US: u64 = 10;
+
 impl TwoClocks {
-    /// Now, with a wall clock that was read at most `fresh_ns` ago. Whether it was read just now.
+    /// Now, with a wall clock that was read at most `fresh_ns` ago; whether it was read just now.
     #[inline]
     pub(crate) fn now(&mut self, fresh_ns: u64) -> (Moment, bool) {
         let monotonic_ns = monotonic_ns();
-        let stale = monotonic_ns.wrapping_sub(self.measured_ns) >= fresh_ns;
-        if stale {
+        let is_stale = monotonic_ns.wrapping_sub(self.measured_ns) >= fresh_ns;
+        if is_stale {
             self.measure(monotonic_ns);
         }
-        (Moment { monotonic_ns, wall_us: monotonic_ns.wrapping_add(self.apart) / 1_000 }, stale)
+        let wall_us = monotonic_ns.wrapping_add(self.apart) / 1_000;
+        // Measuring anew must not set the time back.
+        if self.wall_us.wrapping_sub(wall_us) > JITTER_US {
+            self.wall_us = wall_us;
+        }
+        (Moment { monotonic_ns, wall_us: self.wall_us }, is_stale)
     }
 
     #[cold]
     fn measure(&mut self, mut before: u64) {
-        // Whoever loses the processor between the two clocks' readings would take them for as far apart as that lasted.
+        self.measured_ns = before;
+        // Who loses the processor between the two clocks' readings would take them for as far apart as that lasted. What is
+        // left makes the wall clock late, never early.
         for _ in 0..4 {
             let wall = read(libc::CLOCK_REALTIME);
             let after = monotonic_ns();
-            self.apart = (wall.tv_sec as u64 * 1_000_000_000 + wall.tv_nsec as u64).wrapping_sub(before);
-            self.measured_ns = before;
-            if after - before < 1_000 {
+            self.apart = (wall.tv_sec as u64 * 1_000_000_000 + wall.tv_nsec as u64).wrapping_sub(after);
+            if after - before < 500 {
                 break;
             }
             before = after;
