@@ -4,6 +4,7 @@
 
 mod batch;
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use super::words::Ref;
 use super::{CLOSED, Consumer, FileLocks, Layout, Ring, STATE, SharedMemory, Taken, record};
 use crate::control::Control;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::message::Message;
 use crate::sys::clock;
@@ -42,6 +43,8 @@ pub(crate) struct RingInbox {
     control: Arc<Control>,
     base: Arc<Directory>,
     directory: Vec<u8>,
+    /// A message that was taken and lies in a file which could not be opened yet.
+    waiting: Option<u32>,
     /// When memory was last given back.
     rested: Option<u64>,
     /// The next nap, and the position at which the last one was taken.
@@ -66,6 +69,7 @@ impl RingInbox {
             control,
             base,
             directory: directory.to_vec(),
+            waiting: None,
             rested: None,
             nap_ns: NAP_MIN_NS,
             taken_before: 0,
@@ -73,7 +77,7 @@ impl RingInbox {
     }
 
     pub(crate) fn has_message(&mut self) -> bool {
-        self.consumer.has_message(&self.ring)
+        self.waiting.is_some() || self.consumer.has_message(&self.ring)
     }
 
     /// Waits for a moment, then gives others the processor a few times: a publisher that is at work is worth waiting for, since
@@ -150,30 +154,29 @@ impl RingInbox {
     #[inline]
     fn take(&mut self) -> Result<Option<Message>> {
         loop {
-            let taken = self.consumer.next(&self.ring, |memory, place, at| match place {
-                Ref::Record { len, .. } => record::read(memory, at, len).map(Ok),
-                Ref::File { tag, .. } => Ok(Err(tag)),
-            });
+            let taken = match self.waiting.take() {
+                Some(tag) => Some(Taken::Message(Ok(Err(tag)))),
+                None => self.consumer.next(&self.ring, |memory, place, at| match place {
+                    Ref::Record { len, .. } => record::read(memory, at, len).map(Ok),
+                    Ref::File { tag, .. } => Ok(Err(tag)),
+                }),
+            };
             let message = match taken {
                 None => return Ok(None),
                 Some(Taken::Malformed) => None,
                 Some(Taken::Message(result)) => match result? {
                     Ok(message) => message,
-                    Err(tag) => match self.take_file(tag)? {
-                        Some(parsed) => parsed,
-                        // A publisher was about to drop it, and removed the file.
-                        None => {
-                            self.consumer.count_lost();
-                            continue;
-                        }
-                    },
+                    Err(tag) => {
+                        let Some(message) = self.take_file(tag)? else { continue };
+                        Some(message)
+                    }
                 },
             };
             let Some(mut message) = message else {
                 self.control.count_malformed();
                 continue;
             };
-            let lost = self.take_lost();
+            let lost = self.consumer.take_lost();
             if lost > 0 {
                 message.set_dropped_before(lost);
             }
@@ -181,29 +184,34 @@ impl RingInbox {
         }
     }
 
-    /// How many were lost just before the message that was taken last; counts them.
-    #[inline]
-    fn take_lost(&mut self) -> u64 {
-        let lost = self.consumer.take_lost();
-        if lost > 0 {
-            self.control.count_dropped(lost);
-        }
-        lost
-    }
-
-    /// The message in a file; `None`: there is no file; `Some(None)`: it is no message.
+    /// The message in a file; `None`: there is none, and that was counted. On an error it waits to be asked for again.
     #[cold]
     #[inline(never)]
-    fn take_file(&mut self, tag: u32) -> Result<Option<Option<Message>>> {
+    fn take_file(&mut self, tag: u32) -> Result<Option<Message>> {
         let name = super::send::file_name(tag);
         let path = EntryPath::new(&self.directory, name.as_bytes());
         let file = match self.base.open_at(path.as_c_str(), libc::O_RDONLY, 0) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(_) => return Ok(Some(None)),
+            // A publisher that was about to drop the message has removed its file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.ring.layout.drop_oldest => {
+                self.consumer.count_lost(&self.ring);
+                return Ok(None);
+            }
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+                self.waiting = Some(tag);
+                let directory = String::from_utf8_lossy(&self.directory);
+                return Err(Error::os(format_args!("opening a message of channel '{directory}'"), error));
+            }
+            Err(_) => {
+                self.control.count_malformed();
+                return Ok(None);
+            }
         };
         let parsed = files::read_message(file.as_fd(), &mut [0; files::FIRST_READ])?;
         let _ = self.base.unlink(path.as_c_str());
-        Ok(Some(parsed.map(|(message, _)| message)))
+        if parsed.is_none() {
+            self.control.count_malformed();
+        }
+        Ok(parsed.map(|(message, _)| message))
     }
 }

@@ -124,6 +124,9 @@ impl<L: Locks> Producer<L> {
     fn take<M: Memory>(&mut self, ring: &Ring<M>, chunk: u32, need: u32, whole: bool) -> bool {
         let layout = &ring.layout;
         let early = if planted("head before the word") { Some(ring.word(HEAD).load(Acquire)) } else { None };
+        if early.is_some() && ring.load_chunk(chunk).is_reserved() {
+            chaos::point("ring.take");
+        }
         let word = ring.load_chunk(chunk);
         if word.state() != ChunkState::Free || !word.is_reserved() {
             return false;

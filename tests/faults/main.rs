@@ -6,5 +6,8 @@ mod common;
 mod full;
 mod hostile;
 mod limits;
+mod rings;
 mod signals;
+#[path = "../common/transports.rs"]
+mod transports;
 mod vanished;

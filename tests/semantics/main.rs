@@ -9,4 +9,6 @@ mod descriptor;
 mod drop_oldest;
 mod environment;
 mod liveness;
+#[path = "../common/transports.rs"]
+mod transports;
 mod waiting;
