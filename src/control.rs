@@ -278,11 +278,6 @@ impl Control {
         self.figure(W_DROPPED).fetch_add(1, SeqCst);
     }
 
-    /// Counts drops that the receiver of a ring has noticed.
-    pub(crate) fn count_dropped(&self, messages: u64) {
-        self.figure(W_DROPPED).fetch_add(messages, Relaxed);
-    }
-
     /// Takes an announcement back: somebody else had removed the file.
     pub(crate) fn withdraw_drop(&self) {
         self.figure(W_DROPPED).fetch_sub(1, SeqCst);

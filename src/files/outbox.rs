@@ -217,9 +217,9 @@ impl Outbox {
     fn delivery(&self, outcome: crate::ring::Outcome) -> Delivery {
         use crate::ring::Outcome;
         match outcome {
-            Outcome::Taken => Delivery::Taken,
             // A dead receiver's queue stays full.
-            Outcome::Full if self.is_abandoned() => Delivery::Gone,
+            Outcome::Full | Outcome::Displacing if self.is_abandoned() => Delivery::Gone,
+            Outcome::Taken | Outcome::Displacing => Delivery::Taken,
             Outcome::Full => Delivery::Full,
             Outcome::NoSpace => Delivery::NoSpace,
             Outcome::Gone => Delivery::Gone,

@@ -84,7 +84,7 @@ pub(crate) mod words;
 pub(crate) use consumer::{Consumer, Taken};
 pub(crate) use memory::{Locks, Memory};
 #[cfg(not(loom))]
-pub(crate) use peek::unread;
+pub(crate) use peek::{Glance, glance};
 pub(crate) use producer::{Outcome, Producer};
 #[cfg(not(loom))]
 pub(crate) use receive::RingInbox;
@@ -110,6 +110,8 @@ const APART: usize = 16;
 /// The position of the next message to be consumed, and in the next word its total: the bytes of all messages before it. The
 /// two only change together.
 pub(crate) const HEAD: usize = HOT;
+/// Drop-oldest: how many the consumer took; what `head` is ahead of it was dropped.
+pub(crate) const TAKEN: usize = HEAD + 2;
 /// Drop-oldest: 1 + the chunk that the consumer reads; 0: none.
 pub(crate) const HAZARD: usize = HOT + APART;
 /// Odd: the consumer sleeps, or is about to.
