@@ -58,7 +58,7 @@ pub(crate) struct Outbox {
     pub owner: u32,
     /// Drop-oldest: ids seen in the directory, oldest first, that were there at the last look.
     oldest: Mutex<VecDeque<u64>>,
-    /// When it was last used, monotonic nanoseconds.
+    /// When it was last used, nanoseconds of the wall clock.
     pub used: AtomicU64,
     _counted: Counted,
     /// Ring: messages since the receiver was last looked after, and when that was.

@@ -15,7 +15,7 @@ use crate::message::v1;
 use crate::ring::{Record, Sender};
 use crate::store::{FRESH_NS, Holder, Ids, Store, Target};
 use crate::sys::chaos;
-use crate::sys::clock::{Moment, TwoClocks};
+use crate::sys::clock::Moment;
 use crate::sys::exclusive::Exclusive;
 
 /// One thread's way to the channels that match a topic.
@@ -26,10 +26,9 @@ pub(super) struct Lane {
     version: u64,
     lines: Vec<Line>,
     ids: Ids,
-    clocks: TwoClocks,
     /// When what is being published was, or a batch of it began to be.
     now: Moment,
-    /// When it was last used, monotonic nanoseconds, give or take [`FRESH_NS`].
+    /// When it was last used, nanoseconds of the wall clock, give or take [`FRESH_NS`].
     used: u64,
     /// Whether it keeps publishers of rings for itself.
     keeps: bool,
@@ -119,18 +118,16 @@ impl Lane {
         // A store that was deleted while it was known is made anew, once.
         for last in [false, true] {
             let store = Store::at(home)?;
-            let mut clocks = TwoClocks::default();
-            let (now, _) = clocks.now(FRESH_NS);
-            match store.registry().refresh(&store, now.monotonic_ns) {
+            let now = Moment::now();
+            match store.registry().refresh(&store, now) {
                 Ok(version) => {
                     let targets = store.registry().matching(topic);
                     return Ok(Lane {
                         version,
                         lines: targets.into_iter().map(|target| Line { target, kept: None }).collect(),
                         ids: Ids::default(),
-                        clocks,
                         now,
-                        used: now.monotonic_ns,
+                        used: now.ns,
                         keeps: false,
                         is_held: false,
                         store,
@@ -161,13 +158,13 @@ impl Lane {
     /// Begins a publish: reads the clock, and learns which channels match.
     #[inline]
     pub(super) fn begin(&mut self, topic: &str, home: Option<&Path>) -> Result<()> {
-        let is_stale = self.read_clock();
-        let now = self.now.monotonic_ns;
-        match self.store.registry().refresh(&self.store, now) {
+        self.read_clock();
+        match self.store.registry().refresh(&self.store, self.now) {
             Ok(version) if version == self.version && !self.store.is_gone() => {}
             looked => self.follow(looked, topic, home)?,
         }
-        if is_stale {
+        if self.now.is_since(self.used, FRESH_NS) {
+            let now = self.now.ns;
             // Not with every message: the figure is shared, and nobody asks before it is much older.
             self.used = now;
             for kept in self.lines.iter().filter_map(|line| line.kept.as_ref()) {
@@ -177,12 +174,10 @@ impl Lane {
         Ok(())
     }
 
-    /// It is later than the last message of a batch may say. Whether the wall clock was asked.
+    /// It is later than the last message of a batch may say.
     #[inline]
-    pub(super) fn read_clock(&mut self) -> bool {
-        let (now, is_stale) = self.clocks.now(FRESH_NS);
-        self.now = now;
-        is_stale
+    pub(super) fn read_clock(&mut self) {
+        self.now = Moment::now();
     }
 
     /// The store has changed.
@@ -217,9 +212,9 @@ impl Lane {
             return Ok(0);
         }
         let id = self.ids.next(terms.newest, self.now, &self.store)?;
-        let record = Record { id, timestamp_us: self.now.wall_us, topic, headers_json: headers, data, managed: None };
+        let record = Record { id, timestamp_us: self.now.wall_us(), topic, headers_json: headers, data, managed: None };
         for at in 0..self.lines.len() {
-            let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us, terms.more) {
+            let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us(), terms.more) {
                 Ok(()) => continue,
                 Err(first) => first,
             };
@@ -252,7 +247,7 @@ impl Lane {
     /// Ends a run of messages: every receiver knows of them when this returns.
     pub(super) fn finish(&mut self) {
         for line in &mut self.lines {
-            line.finish(self.now.wall_us);
+            line.finish(self.now.wall_us());
         }
     }
 

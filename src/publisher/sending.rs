@@ -175,7 +175,7 @@ impl<'a> Sending<'a> {
     ) -> Result<()> {
         let interrupted = self.wait_for_room(&mut full, lines, full_timeout, tally);
         for at in full {
-            match lines[at].target.outbox(self.store, self.now.monotonic_ns) {
+            match lines[at].target.outbox(self.store, self.now.ns) {
                 Ok(Some(outbox)) => tally.full(&outbox),
                 Ok(None) => {}
                 Err(error) => tally.refused(None, error),
@@ -192,7 +192,7 @@ impl<'a> Sending<'a> {
     }
 
     fn send_to(&mut self, line: &mut Line, tally: &mut Tally<'_>) -> Outcome {
-        let delivery = match line.send_now(self.store, &self.record, self.now.wall_us, false) {
+        let delivery = match line.send_now(self.store, &self.record, self.now.wall_us(), false) {
             Ok(()) => Delivery::Taken,
             Err(Some(delivery)) => delivery,
             Err(None) => return self.send_slowly(line, false, tally),
@@ -216,7 +216,7 @@ impl<'a> Sending<'a> {
     /// To a channel on the files transport, or to a ring by a file or (unless `by_file`) for the first time.
     #[cold]
     fn send_slowly(&mut self, line: &mut Line, mut by_file: bool, tally: &mut Tally<'_>) -> Outcome {
-        let now = self.now.monotonic_ns;
+        let now = self.now.ns;
         let outbox = match line.target.outbox(self.store, now) {
             Ok(Some(outbox)) => outbox,
             Ok(None) => return Outcome::Settled,
@@ -258,7 +258,7 @@ impl<'a> Sending<'a> {
                     Delivery::Failed(error)
                 })
             } else {
-                outbox.deliver_record(self.store.base(), &self.record, self.now.wall_us)
+                outbox.deliver_record(self.store.base(), &self.record, self.now.wall_us())
             };
             match delivery {
                 Delivery::Taken => {
