@@ -33,6 +33,8 @@ const NAPPING_NS: u64 = 1_000;
 const PAUSES: u32 = 2;
 /// How often a receiver yields before it sleeps.
 const YIELDS: u32 = 50;
+/// And for how long: what fifty take where nobody else wants the processor, and some more.
+const YIELDING_NS: u64 = 50_000;
 
 /// The receiving end of a channel's ring.
 #[derive(Debug)]
@@ -112,6 +114,10 @@ impl RingInbox {
             std::thread::yield_now();
             if self.has_message() {
                 return true;
+            }
+            // Others had the processor for whole slices: fifty of those would be an age, to a timeout or an interrupt.
+            if clock::monotonic_ns() >= end + YIELDING_NS {
+                break;
             }
         }
         false
