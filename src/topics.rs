@@ -12,7 +12,6 @@ use crate::files;
 use crate::history::{self, Appender, Kept, Reader, Terms};
 use crate::message::Message;
 use crate::publisher;
-use crate::ring::Layout;
 use crate::store::{self, FRESH_NS, Store};
 use crate::sys::clock::{self, Moment};
 use crate::sys::directory::{self, Directory, Kind};
@@ -131,12 +130,12 @@ pub fn create_topic(topic: &str, options: &TopicOptions) -> Result<()> {
         Some(0) => return Err(invalid("keep messages for no time; leave 'history_ttl' out for no limit of age")),
         ttl => ttl.unwrap_or(0),
     };
-    let layout = Layout::new(messages, bytes, true)
+    let layout = history::layout(messages, bytes)
         .ok_or_else(|| invalid(&format!("keep {messages} messages and {bytes} bytes: at most 2^26 and 64 GiB")))?;
     let store = Store::at(options.home.as_deref())?;
     let now = Moment::now();
     let epoch = store.next_ids(now, 1)?;
-    let terms = Terms { topic: topic.to_string(), ttl_us, epoch, created_us: now.wall_us, layout };
+    let terms = Terms { topic: topic.to_string(), messages, ttl_us, epoch, created_us: now.wall_us(), layout };
     let mut attempt = 0;
     loop {
         match make(&store, &terms) {

@@ -24,14 +24,15 @@ mod read;
 mod record;
 
 pub(crate) use append::{Appended, Appender, Sender};
-pub(crate) use page::{FILE, RECORDER, Terms, create, directory_name, topic_of};
+pub(crate) use page::{FILE, RECORDER, Terms, create, directory_name, layout, note_opening, topic_of};
 pub(crate) use read::{Kept, Reader, stray_files};
 pub(crate) use record::Entry;
 
 use crate::control::Unusable;
 use crate::error::{Error, ErrorKind};
 
-fn unusable(unusable: Unusable, topic: &str) -> Error {
+/// What kept a topic's history from being used.
+pub(crate) fn unusable(unusable: Unusable, topic: &str) -> Error {
     match unusable {
         Unusable::Version(version) => Error::new(
             ErrorKind::Unsupported,

@@ -71,6 +71,7 @@ impl Reader<'_> {
     /// The offset of the oldest message, and the one that the next will get.
     pub(crate) fn range(&self) -> Result<(u64, u64)> {
         let (head, tail) = self.look().range().map_err(|e| self.failed(e))?;
+        let head = head.max(tail.saturating_sub(self.terms.messages));
         Ok((head.saturating_add(1), tail.saturating_add(1)))
     }
 
