@@ -122,7 +122,7 @@ impl Appender {
     /// Appends a message that does not [want a file](Appender::wants_file), by a publisher that [`lend`](Appender::lend) lent in
     /// this process.
     pub(crate) fn append_by(&self, sender: &mut Sender, base: &Directory, entry: &Entry<'_>, now_us: u64) -> Appended {
-        let head = entry.head(self.terms.epoch);
+        let head = entry.head(&self.terms);
         self.append_with(sender, base, (entry.len() as u64, now_us), |producer, ring, unlink| {
             producer.publish(ring, entry.len() as u32, |memory, at| entry.write(&head, memory, at), || {}, unlink)
         })

@@ -10,6 +10,7 @@
 //! | 6 | created, microseconds since the epoch |
 //! | 7 | length of the topic; its bytes stand from word 128 on |
 //! | 8, 9, 10 | slots, chunks, bytes of a chunk: see `ring` |
+//! | 11 | 1: records have check sums of their contents; 0, in memory: of what stands before them only |
 //! | 24, 25 | the last offset before the latest append that failed, and how many have failed |
 //! | 32 | how many channels have opened to read it and go on live |
 //!
@@ -52,6 +53,7 @@ const W_TOPIC_LEN: usize = 7;
 const W_SLOTS: usize = 8;
 const W_CHUNKS: usize = 9;
 const W_CHUNK_SIZE: usize = 10;
+const W_SUMS: usize = 11;
 /// The last offset before the latest append that failed.
 pub(super) const W_LOST_BEHIND: usize = 24;
 /// How many appends have failed.
@@ -81,6 +83,9 @@ pub(crate) struct Terms {
     pub ttl_us: u64,
     pub epoch: u64,
     pub created_us: u64,
+    /// Records have check sums of their contents: a power failure may leave any part of a file on a disk as it was before. What
+    /// is in memory is whole or gone.
+    pub sums: bool,
     pub layout: Layout,
 }
 
@@ -125,6 +130,7 @@ pub(crate) fn create(file: BorrowedFd<'_>, terms: &Terms) -> io::Result<()> {
     set(W_SLOTS, terms.layout.slots);
     set(W_CHUNKS, u64::from(terms.layout.chunks));
     set(W_CHUNK_SIZE, u64::from(terms.layout.chunk_size));
+    set(W_SUMS, terms.sums as u64);
     page[W_TOPIC * 8..][..terms.topic.len()].copy_from_slice(terms.topic.as_bytes());
     write_all(file, &page, &[])
 }
@@ -177,6 +183,7 @@ pub(crate) fn inspect(file: impl AsFd) -> Result<Terms, Unusable> {
         ttl_us: word(W_TTL),
         epoch: word(W_EPOCH),
         created_us: word(W_CREATED),
+        sums: word(W_SUMS) != 0,
         layout,
     })
 }

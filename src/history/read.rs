@@ -126,7 +126,7 @@ impl Reader<'_> {
                 // No more than a chunk.
                 self.buffer.resize(len, 0);
                 let n = read_at(self.file.as_fd(), &mut self.buffer, at).map_err(|e| self.failed(e))?;
-                record::parse(&self.buffer[..n], self.terms.epoch, offset, &self.terms.topic)?
+                record::parse(&self.buffer[..n], &self.terms, offset)?
             }
             Place::File { tag, .. } => self.read_file(tag, offset)?,
             Place::Malformed => None,
