@@ -74,7 +74,8 @@ mod tests {
             assert_eq!(block.len(), 64);
             let place = block.as_ptr();
             give(block);
-            assert_eq!(take(40).expect("memory").as_ptr(), place);
+            let again = take(40).expect("memory");
+            assert_eq!(again.as_ptr(), place);
 
             let many: Vec<_> = (0..1000).map(|_| take(500).expect("memory")).collect();
             many.into_iter().for_each(give);

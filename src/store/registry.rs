@@ -29,6 +29,8 @@ use crate::topic::{Index, Pattern};
 
 /// For how long a look at the directory is good.
 pub(crate) const FRESH_NS: u64 = 5_000;
+/// After so long publishers look again: less, because their clocks ([`clock::TwoClocks`]) are exact to a 64th only.
+const LOOK_NS: u64 = FRESH_NS - FRESH_NS / 16;
 
 /// A channel as publishers see it.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl Registry {
     #[inline]
     pub(crate) fn refresh(&self, store: &Store, now: u64) -> Result<u64> {
         // Acquire pairs with the Release below: who skips the look sees the version that the look led to.
-        if now.saturating_sub(self.looked.load(Acquire)) >= FRESH_NS {
+        if now.saturating_sub(self.looked.load(Acquire)) >= LOOK_NS {
             self.look(store, now)?;
         }
         Ok(self.version.load(Acquire))
