@@ -18,6 +18,7 @@ use crate::message::Message;
 use crate::message::id::TOKEN;
 use crate::monitor::Monitor;
 use crate::packed;
+use crate::replay::{Beginning, Replay};
 use crate::ring::{Layout, RingInbox};
 use crate::store::{self, ChannelStats, FRESH_NS, Store};
 use crate::sys::chaos;
@@ -28,6 +29,7 @@ use crate::sys::fork;
 use crate::sys::mapping::has_pair_swap;
 use crate::sys::process;
 use crate::topic::Pattern;
+use crate::topics::Resume;
 
 /// Default bound of the unread messages: twice what a formix-pubsub queue holds.
 const CAPACITY_MESSAGES: u64 = 16_384;
@@ -54,6 +56,11 @@ pub struct ChannelOptions {
     pub capacity_messages: u64,
     /// The store; `None`: [`home()`](crate::home).
     pub home: Option<PathBuf>,
+    /// Begin with the last so many messages of each managed topic that matches, oldest first; 0: none.
+    pub replay_last: u32,
+    /// Begin behind this message of the history (exact topics only): everything newer, or what is still there of it
+    /// ([`Message::dropped_before`], or another [`Message::epoch`], tell). Instead of `replay_last`.
+    pub resume: Option<Resume>,
 }
 
 /// One subscription: it receives what is published to topics that its pattern matches, from the moment
@@ -88,6 +95,8 @@ pub struct Channel {
     inbox: Inbox,
     /// Where the messages of libpubsub publishers come from, unless they travel by files.
     ring: Option<RingInbox>,
+    /// What comes from histories first.
+    replay: Option<Box<Replay>>,
     /// Messages taken from the ring since the FIFO was looked at, and when that was, monotonic nanoseconds.
     turn: usize,
     looked: u64,
@@ -145,8 +154,20 @@ impl Channel {
     /// Errors: [`InvalidTopic`](ErrorKind::InvalidTopic); [`StoreFull`](ErrorKind::StoreFull),
     /// [`Permission`](ErrorKind::Permission) and [`Io`](ErrorKind::Io) from the store;
     /// [`Unsupported`](ErrorKind::Unsupported) for a transport that this version does not have.
+    /// With [`resume`](ChannelOptions::resume): [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern with wildcards,
+    /// [`NotFound`](ErrorKind::NotFound) for a topic that is not managed.
     pub fn open(topic: &str, options: &ChannelOptions) -> Result<Channel> {
+        Channel::open_for(topic, options, false)
+    }
+
+    /// A channel that libpubsub publishers pass by: a recorder's.
+    pub(crate) fn open_for_foreign(topic: &str, options: &ChannelOptions) -> Result<Channel> {
+        Channel::open_for(topic, options, true)
+    }
+
+    fn open_for(topic: &str, options: &ChannelOptions, for_foreign: bool) -> Result<Channel> {
         let pattern = Pattern::parse(topic)?;
+        let beginning = beginning(&pattern, options)?;
         let transport = transport(options.transport)?;
         let store = Store::at(options.home.as_deref())?;
         store::clean_step(&store);
@@ -159,13 +180,24 @@ impl Channel {
             capacity_bytes: or_default(options.capacity_bytes, CAPACITY_BYTES),
             pid: process::pid(),
             opened_us: clock::wall_us(),
+            for_foreign,
             ring: None,
         };
         let mut terms = terms;
         if transport == Transport::Ring {
+            if store.base().is_remote() {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format_args!(
+                        "the store {} is on a network file system, where memory cannot be shared; use a local one, or \
+                         files (PUBSUB_TRANSPORT=files) on one host",
+                        store.home().display()
+                    ),
+                ));
+            }
             terms.ring = Some(layout(&terms)?);
         }
-        let (name, inbox) = make(&store, pattern, terms)
+        let (name, inbox) = make(&store, pattern.clone(), terms)
             .map_err(|e| Error::os(format_args!("opening a channel on '{topic}' in {}", store.home().display()), e))?;
         let interrupt = Interrupt {
             pending: AtomicBool::new(false),
@@ -177,8 +209,9 @@ impl Channel {
         let ring = control.terms().ring.map(|layout| {
             RingInbox::new(layout, Arc::clone(&control), held, Arc::clone(store.base()), name.as_bytes())
         });
-        Ok(Channel {
+        let mut channel = Channel {
             ring,
+            replay: None,
             turn: 0,
             looked: 0,
             topic: topic.to_string(),
@@ -189,7 +222,12 @@ impl Channel {
             inbox,
             interrupt: Arc::new(interrupt),
             closed: false,
-        })
+        };
+        // Now that what is new waits in its queue.
+        if let Some(beginning) = beginning {
+            channel.replay = Replay::open(&channel.store, &pattern, beginning)?;
+        }
+        Ok(channel)
     }
 
     /// The pattern it was opened with.
@@ -200,6 +238,21 @@ impl Channel {
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its store.
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Its directory's name in the store.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it can still receive: this process opened it, and nobody has deleted its directory.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.interrupt.fifo.is_here() && self.inbox.is_there()
     }
 
     /// An error in a forked child.
@@ -223,6 +276,9 @@ impl Channel {
                 self.inbox.keep_token()?;
             }
         }
+        if self.replay.as_ref().is_some_and(|replay| replay.has_message()) {
+            self.inbox.keep_token()?;
+        }
         Ok(self.interrupt.fifo.raw())
     }
 
@@ -245,6 +301,12 @@ impl Channel {
         Interrupter { interrupt: Arc::clone(&self.interrupt) }
     }
 
+    /// Says for how many subscribers this channel stands (1 when nobody says), for [`TopicStats`](crate::TopicStats): a gateway
+    /// serves many with one.
+    pub fn set_subscribers(&self, subscribers: u64) {
+        self.inbox.shared().0.set_subscribers(subscribers);
+    }
+
     /// Counters and bounds, now.
     pub fn stats(&self) -> Result<ChannelStats> {
         self.monitor.stats()
@@ -253,6 +315,12 @@ impl Channel {
     /// Reads [`stats`](Channel::stats) from elsewhere, also while this channel receives.
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
+    }
+
+    /// Messages know which store they came from.
+    fn marked(&self, mut message: Message) -> Message {
+        message.set_home(self.store.number());
+        message
     }
 
     /// The next message from the ring or the FIFO.
@@ -266,17 +334,29 @@ impl Channel {
     /// The next message from the ring, if there is one and it is the ring's turn.
     #[inline]
     fn next_from_ring(&mut self) -> Result<Option<Message>> {
-        let Some(ring) = &mut self.ring else { return Ok(None) };
-        if self.turn >= TURN || self.inbox.has_returned() {
+        if !self.is_rings_turn() {
             return Ok(None);
         }
+        let Some(ring) = &mut self.ring else { return Ok(None) };
         self.turn += 1;
-        ring.next()
+        let message = ring.next()?;
+        Ok(message.map(|message| self.marked(message)))
+    }
+
+    /// Whether nothing comes before what is in the ring, if there is one.
+    #[inline]
+    fn is_rings_turn(&self) -> bool {
+        self.turn < TURN && !self.inbox.has_returned() && self.replay.is_none()
     }
 
     /// Whether what is not in the ring must be looked at, now that there is nothing more in the ring, or its turn is over.
     fn is_beside_due(&mut self) -> bool {
-        if self.ring.is_none() || self.turn >= TURN || self.inbox.is_fd_used() || self.inbox.has_more() {
+        if self.ring.is_none()
+            || self.replay.is_some()
+            || self.turn >= TURN
+            || self.inbox.is_fd_used()
+            || self.inbox.has_more()
+        {
             return true;
         }
         let now = clock::monotonic_ns();
@@ -287,9 +367,47 @@ impl Channel {
         due
     }
 
-    /// The next message when the ring is empty, or it is the FIFO's turn.
+    /// The next message when the ring is empty, or it is the turn of something else.
     #[cold]
     fn next_beside(&mut self) -> Result<Option<Message>> {
+        let message = self.take_beside()?;
+        Ok(message.map(|message| self.marked(message)))
+    }
+
+    fn take_beside(&mut self) -> Result<Option<Message>> {
+        if self.replay.is_some() { self.next_after_replay() } else { self.next_from_fifo() }
+    }
+
+    /// What the caller gave back, then what histories have, then what is new and was not in them.
+    fn next_after_replay(&mut self) -> Result<Option<Message>> {
+        if self.inbox.has_returned() {
+            return self.inbox.next();
+        }
+        let Some(mut replay) = self.replay.take() else { return Ok(None) };
+        let next = self.next_of(&mut replay);
+        self.replay = Some(replay);
+        next
+    }
+
+    fn next_of(&mut self, replay: &mut Replay) -> Result<Option<Message>> {
+        if let Some(message) = replay.next(&self.store)? {
+            self.inbox.shared().0.count_received(1);
+            if replay.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(Some(message));
+        }
+        // Without `self.replay`, as if there was none.
+        while let Some(message) = self.next()? {
+            if let Some(message) = replay.live(message) {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next message when the ring is empty, or it is the FIFO's turn.
+    fn next_from_fifo(&mut self) -> Result<Option<Message>> {
         let Some(ring) = &mut self.ring else { return self.inbox.next() };
         self.turn = 0;
         let used = self.inbox.is_fd_used();
@@ -412,9 +530,11 @@ impl Channel {
         messages.push(first);
         let mut count = 1;
         while count < max {
-            if self.turn < TURN && !self.inbox.has_returned() {
+            if self.is_rings_turn() {
                 if let Some(ring) = &mut self.ring {
                     let Ok(taken) = ring.next_batch(messages, (max - count).min(TURN - self.turn)) else { break };
+                    let new = messages.len() - taken as usize;
+                    messages[new..].iter_mut().for_each(|message| message.set_home(self.store.number()));
                     self.turn += taken;
                     count += taken;
                 }
@@ -465,7 +585,7 @@ impl Channel {
         let (mut records, mut used) = (0, 0);
         loop {
             let mut whole = None;
-            if self.turn < TURN && !self.inbox.has_returned() {
+            if self.is_rings_turn() {
                 if let Some(ring) = &mut self.ring {
                     match ring.next_packed(&mut buffer[used..], TURN - self.turn) {
                         Ok(packed) => {
@@ -553,19 +673,29 @@ impl Drop for Channel {
     }
 }
 
+/// Where to begin.
+fn beginning(pattern: &Pattern, options: &ChannelOptions) -> Result<Option<Beginning>> {
+    match (options.resume, options.replay_last) {
+        (Some(_), _) if !pattern.is_exact() => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format_args!(
+                "a channel on '{}' cannot resume: each topic has a history of its own; open a channel on one topic",
+                pattern.as_str()
+            ),
+        )),
+        (Some(resume), _) => Ok(Some(Beginning::Behind(resume))),
+        (None, 0) => Ok(None),
+        (None, last) => Ok(Some(Beginning::Last(last))),
+    }
+}
+
 /// What to use when this is asked for.
 fn transport(asked: Transport) -> Result<Transport> {
     let ring = || {
-        if !cfg!(feature = "ring") {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "this version of libpubsub has no ring transport; use files, or leave the choice to it",
-            ));
-        }
         if !has_pair_swap() {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "this processor has no 16-byte compare-and-swap, which rings need; use files",
+                "this processor has no 16-byte compare-and-swap, which rings need; use files (PUBSUB_TRANSPORT=files)",
             ));
         }
         Ok(Transport::Ring)
@@ -574,12 +704,12 @@ fn transport(asked: Transport) -> Result<Transport> {
         Transport::Files => Ok(Transport::Files),
         Transport::Ring => ring(),
         Transport::Default => match std::env::var_os("PUBSUB_TRANSPORT") {
-            Some(name) if name == "ring" => ring(),
-            Some(name) if !name.is_empty() && name != "files" => Err(Error::new(
+            Some(name) if name == "files" => Ok(Transport::Files),
+            Some(name) if !name.is_empty() && name != "ring" => Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format_args!("PUBSUB_TRANSPORT is '{}'; it can be 'ring' or 'files'", name.to_string_lossy()),
             )),
-            _ => Ok(Transport::Files),
+            _ => ring(),
         },
     }
 }
@@ -652,9 +782,6 @@ fn try_make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String
     };
     chaos::point("open.renamed");
     // See `store::registry`: a publisher that looked just before the rename does not look again for that long.
-    let seen = clock::monotonic_ns() + FRESH_NS;
-    while clock::monotonic_ns() < seen {
-        std::hint::spin_loop();
-    }
+    clock::spin_ns(FRESH_NS);
     Ok((name, inbox))
 }

@@ -17,6 +17,8 @@
 //! | 40 | overflow: 1 when a message file was linked whose id did not fit into the FIFO | all |
 //! | 48, 49 | messages rejected, dropped | publishers |
 //! | 56, 57 | messages received, entries malformed | receiver |
+//! | 58 | for how many subscribers the channel stands | receiver |
+//! | 59 | 1: libpubsub publishers pass it by, for it only wants what formix-pubsub programs publish | receiver, before the channel can be seen |
 //!
 //! The receiver holds the lock of byte 0 of this file from before the channel can be seen until it is gone; a channel
 //! whose lock is free is dead for ever, since no channel is opened twice.
@@ -50,7 +52,7 @@ const VERSION: u64 = 1;
 const BYTES: usize = 4096;
 const WORDS: usize = BYTES / 8;
 /// The lock byte of the receiver.
-const RECEIVER: i64 = 0;
+pub(crate) const RECEIVER: i64 = 0;
 
 const W_MAGIC: usize = 0;
 const W_VERSION: usize = 1;
@@ -71,6 +73,8 @@ const W_REJECTED: usize = 48;
 const W_DROPPED: usize = 49;
 const W_RECEIVED: usize = 56;
 const W_MALFORMED: usize = 57;
+const W_SUBSCRIBERS: usize = 58;
+const W_FOR_FOREIGN: usize = 59;
 const W_PATTERN: usize = 128;
 
 /// What a full channel does with the next message.
@@ -87,10 +91,10 @@ pub enum FullPolicy {
 /// How messages travel to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transport {
-    /// What `PUBSUB_TRANSPORT` says (`ring` or `files`), else the best that this version has.
+    /// What `PUBSUB_TRANSPORT` says (`ring` or `files`), else the ring.
     #[default]
     Default,
-    /// Shared memory. Not in this version yet.
+    /// Shared memory.
     Ring,
     /// A file a message and a FIFO, as formix-pubsub does it.
     Files,
@@ -106,6 +110,8 @@ pub(crate) struct Terms {
     pub capacity_bytes: u64,
     pub pid: u32,
     pub opened_us: u64,
+    /// libpubsub publishers pass it by: a recorder's.
+    pub for_foreign: bool,
     /// The ring behind the page; `None`: messages travel by files alone.
     pub ring: Option<Layout>,
 }
@@ -117,6 +123,8 @@ pub(crate) struct Counters {
     pub dropped: u64,
     pub received: u64,
     pub malformed: u64,
+    /// For how many subscribers it stands.
+    pub subscribers: u64,
 }
 
 /// Why a control page cannot be used.
@@ -173,6 +181,8 @@ impl Control {
         set(W_CAPACITY_BYTES, terms.capacity_bytes);
         set(W_PID, u64::from(terms.pid));
         set(W_OPENED, terms.opened_us);
+        set(W_SUBSCRIBERS, 1);
+        set(W_FOR_FOREIGN, terms.for_foreign as u64);
         set(W_PATTERN_LEN, terms.pattern.len() as u64);
         for (i, piece) in terms.pattern.as_bytes().chunks(8).enumerate() {
             let mut bytes = [0; 8];
@@ -293,6 +303,10 @@ impl Control {
         received.store(received.load(Relaxed).wrapping_add(messages), Relaxed);
     }
 
+    pub(crate) fn set_subscribers(&self, subscribers: u64) {
+        self.figure(W_SUBSCRIBERS).store(subscribers, Relaxed);
+    }
+
     pub(crate) fn count_malformed(&self) {
         self.figure(W_MALFORMED).fetch_add(1, Relaxed);
     }
@@ -309,6 +323,7 @@ fn counters(load: impl Fn(usize) -> u64) -> Counters {
         dropped: load(W_DROPPED),
         received: load(W_RECEIVED),
         malformed: load(W_MALFORMED),
+        subscribers: load(W_SUBSCRIBERS),
     }
 }
 
@@ -339,10 +354,6 @@ pub(crate) fn inspect(file: BorrowedFd<'_>) -> Result<(Terms, Counters), Unusabl
         _ => return Err(Unusable::Corrupt("its control page has an unknown policy")),
     };
     let ring = match word(W_TRANSPORT) {
-        // Unfinished, so nobody can lead a build without it there by writing to a page.
-        1 if !cfg!(feature = "ring") => {
-            return Err(Unusable::Corrupt("its control page names a transport that this build does not have"));
-        }
         1 => {
             let number = |index| u32::try_from(word(index)).unwrap_or(u32::MAX);
             let ring = Layout {
@@ -374,6 +385,7 @@ pub(crate) fn inspect(file: BorrowedFd<'_>) -> Result<(Terms, Counters), Unusabl
         capacity_bytes: word(W_CAPACITY_BYTES),
         pid: word(W_PID) as u32,
         opened_us: word(W_OPENED),
+        for_foreign: word(W_FOR_FOREIGN) == 1,
         ring,
     };
     Ok((terms, counters(word)))
@@ -397,6 +409,7 @@ mod tests {
             capacity_bytes: bytes,
             pid: 7,
             opened_us: 9,
+            for_foreign: false,
             ring: None,
         }
     }
@@ -438,15 +451,6 @@ mod tests {
         assert!(!control.try_reserve(10));
         control.heal_queued(control.queued());
         assert!(control.try_reserve(10));
-    }
-
-    #[test]
-    fn a_page_that_names_a_ring_is_refused_by_a_build_without_it() {
-        let file = tempfile::tempfile().unwrap();
-        let terms = Terms { ring: Layout::new(3, 1 << 20, true), transport: Transport::Ring, ..terms(3, 1 << 20) };
-        let _control = Control::create(file.as_fd(), file.as_fd(), terms).unwrap();
-        let refused = matches!(Control::attach(file.as_fd()), Err(Unusable::Corrupt(_)));
-        assert_eq!(refused, !cfg!(feature = "ring"));
     }
 
     #[test]

@@ -32,9 +32,11 @@ mod guard;
 mod headers;
 mod message;
 mod publisher;
+mod rpc;
 mod stats;
 mod store;
 mod text;
+mod topics;
 
 use crate::{Channel, Headers, Interrupter, Message, Monitor, Publisher};
 

@@ -58,7 +58,7 @@ pub(crate) struct Outbox {
     pub owner: u32,
     /// Drop-oldest: ids seen in the directory, oldest first, that were there at the last look.
     oldest: Mutex<VecDeque<u64>>,
-    /// When it was last used, monotonic nanoseconds.
+    /// When it was last used, nanoseconds of the wall clock.
     pub used: AtomicU64,
     _counted: Counted,
     /// Ring: messages since the receiver was last looked after, and when that was.
@@ -119,6 +119,16 @@ impl Outbox {
 
     pub(crate) fn is_ring(&self) -> bool {
         self.ring.is_some()
+    }
+
+    /// Whether it is a formix-pubsub channel.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.control.is_none()
+    }
+
+    /// Whether it only wants what formix-pubsub programs publish: a recorder's.
+    pub(crate) fn is_for_foreign(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.terms().for_foreign)
     }
 
     /// Whether a message for the ring lies in a file, which must be [linked](Outbox::deliver_file) then.

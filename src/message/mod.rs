@@ -6,7 +6,8 @@
 //! |---|---|
 //! | 0..12 | the C ABI's `ps_message`: id, timestamp, topic, data, headers (pointer and length each), kind and flags, ... |
 //! | 12 | private: the number of words in the block ([`BLOCK_WORDS_INDEX`]) |
-//! | 13.. | the topic, NUL, the headers' text, NUL, zeros up to a multiple of 8 bytes |
+//! | 13 | private: the store that it came from ([`HOME_INDEX`]) |
+//! | 14.. | the topic, NUL, the headers' text, NUL, zeros up to a multiple of 8 bytes |
 //! | behind | the data, zeros up to a multiple of 8 bytes; then whatever is there: blocks have a few sizes |
 //!
 //! The pointers are absolute addresses into the same block, so it can change its owner but not its place. Rust code
@@ -67,10 +68,14 @@ const OFFSET: usize = 11;
 /// from a bare pointer to it. To C it does not exist, so it may move when `ps_message` grows.
 pub(crate) const BLOCK_WORDS_INDEX: usize = 12;
 
+/// The word behind it: the number of the store's directory (`store::homes`) that a reply to this message goes to; 0 when
+/// it came from no channel. A number and not a pointer, so that a message is plain memory whoever frees it.
+pub(crate) const HOME_INDEX: usize = BLOCK_WORDS_INDEX + 1;
+
 /// What stands for headers that a message does not have.
 const NO_HEADERS: &[u8] = b"{}";
 
-const FIXED_WORDS: usize = BLOCK_WORDS_INDEX + 1;
+const FIXED_WORDS: usize = HOME_INDEX + 1;
 const FIXED_BYTES: usize = FIXED_WORDS * 8;
 
 /// A received message. One heap block, laid out as the C ABI's `ps_message` with topic, headers and data behind it, so
@@ -91,6 +96,24 @@ pub(crate) struct MessageHead {
     pub epoch: u64,
     pub offset: u64,
 }
+
+impl MessageHead {
+    /// Of a message that has this place in a history; epoch 0: in none. See [`DELETED`].
+    pub(crate) fn of_history(id: u64, timestamp_us: u64, epoch: u64, offset: u64) -> MessageHead {
+        let deleted = epoch != 0 && offset == DELETED;
+        MessageHead {
+            id,
+            timestamp_us: i64::try_from(timestamp_us).unwrap_or(i64::MAX),
+            kind: if deleted { MessageKind::TopicDeleted } else { MessageKind::Data },
+            dropped_before: 0,
+            epoch,
+            offset: if deleted { 0 } else { offset },
+        }
+    }
+}
+
+/// On its way, the offset of a message that says that the topic was deleted.
+pub(crate) const DELETED: u64 = u64::MAX;
 
 /// The words that `topic` and `headers` take, each with its NUL. Saturates; such a sum is never had from the allocator.
 fn text_words(topic_len: usize, headers_len: usize) -> usize {
@@ -165,6 +188,7 @@ impl Message {
             head.epoch,
             head.offset,
             len as u64,
+            0,
         ]);
         let texts = bytes::of_mut(block);
         texts[headers_at - 1] = 0;
@@ -222,6 +246,22 @@ impl Message {
     /// Says how many messages the channel lost just before this one.
     pub(crate) fn set_dropped_before(&mut self, dropped_before: u64) {
         self.block[DROPPED_BEFORE] = dropped_before;
+    }
+
+    /// Says where in a history it is.
+    pub(crate) fn set_place(&mut self, epoch: u64, offset: u64) {
+        self.block[EPOCH] = epoch;
+        self.block[OFFSET] = offset;
+    }
+
+    /// Says which store it came from.
+    pub(crate) fn set_home(&mut self, number: u64) {
+        self.block[HOME_INDEX] = number;
+    }
+
+    /// The number of the store that it came from, 0: none.
+    pub(crate) fn home(&self) -> u64 {
+        self.block[HOME_INDEX]
     }
 
     /// The block, for the C ABI: it begins with a `ps_message`. Whoever makes a raw pointer of it exposes that

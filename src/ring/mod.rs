@@ -62,6 +62,8 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod consumer;
+#[cfg(not(loom))]
+mod look;
 pub(crate) mod memory;
 mod oldest;
 #[cfg(not(loom))]
@@ -82,6 +84,8 @@ mod tests;
 pub(crate) mod words;
 
 pub(crate) use consumer::{Consumer, Taken};
+#[cfg(not(loom))]
+pub(crate) use look::{Look, Place, Seen};
 pub(crate) use memory::{Locks, Memory};
 #[cfg(not(loom))]
 pub(crate) use peek::{Glance, glance};
@@ -99,7 +103,8 @@ use std::sync::atomic::{Ordering::Acquire, Ordering::SeqCst};
 
 use crate::sys::chaos::{self, planted};
 use sync::AtomicU64;
-use words::{CHUNK_MAX, CHUNKS_MAX, ChunkState, ChunkWord, Ref};
+pub(crate) use words::Ref;
+use words::{CHUNK_MAX, CHUNKS_MAX, ChunkState, ChunkWord};
 
 const PAGE: usize = 4096;
 /// First word of page 1.
@@ -158,8 +163,11 @@ impl Layout {
         // Chunks of 64 KiB, smaller ones where the bound would be few: publishers own one each.
         let chunk_size = (bytes / 64).next_power_of_two().clamp(CHUNK_MIN, u64::from(CHUNK_MAX));
         // More than the bound needs: chunks have ends too short for a message, publishers of few messages fill theirs slowly.
-        let chunks = bytes.div_ceil(chunk_size).checked_mul(5)?.div_ceil(4).checked_add(SPARE_CHUNKS)?;
-        let chunks = u32::try_from(chunks).ok().filter(|&chunks| chunks <= CHUNKS_MAX)?;
+        let least = bytes.div_ceil(chunk_size);
+        let chunks = least.saturating_mul(5).div_ceil(4).saturating_add(SPARE_CHUNKS).min(u64::from(CHUNKS_MAX)) as u32;
+        if least > u64::from(chunks) {
+            return None;
+        }
         let chunk_size = chunk_size as u32;
         let layout = Layout { slots, bound: messages, bytes_bound: bytes, chunks, chunk_size, drop_oldest };
         Some(layout).filter(Layout::is_valid)

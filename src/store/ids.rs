@@ -150,7 +150,7 @@ impl Ids {
     #[inline]
     pub(crate) fn next(&mut self, newest: &AtomicU64, now: Moment, store: &Store) -> Result<u64> {
         // Relaxed: what matters is that one thread never sees an older value after a newer one.
-        if self.next == self.end || self.next < id::floor(now.wall_us) || newest.load(Relaxed) != self.start {
+        if self.next == self.end || self.next < id::floor(now.wall_us()) || newest.load(Relaxed) != self.start {
             self.take(newest, now, store)?;
         }
         let id = self.next;

@@ -3,6 +3,7 @@
 //! ```text
 //! base/                          PUBSUB_HOME, /dev/shm/pubsub or TMP/pubsub
 //!   {pattern}_{random}_{pid}/    a channel: queue (FIFO), control (page), one file a message
+//!   .topic.{topic}/              a managed topic: history, and a file for each of its large messages
 //!   tmp/                         what is being made (new.*) or removed (dead.*), and formix publishers' files
 //!   .pubsub/store                the id counter
 //! ```
@@ -12,6 +13,7 @@
 
 mod access;
 mod cleanup;
+pub(crate) mod homes;
 mod ids;
 mod layout;
 mod listing;
@@ -27,11 +29,12 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
-pub(crate) use cleanup::{new_directory_name, remove_channel, step as clean_step};
+pub(crate) use cleanup::{delete, move_to_dead, new_directory_name, remove_channel, step as clean_step};
 pub(crate) use ids::Ids;
 pub(crate) use layout::new_channel_name;
+pub(crate) use listing::subscriptions;
 pub use listing::{ChannelStats, list_channels};
-pub(crate) use registry::{FRESH_NS, Target};
+pub(crate) use registry::{FRESH_NS, Managed, Target};
 
 use access::Access;
 use ids::StorePage;
@@ -40,7 +43,7 @@ use registry::Registry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::FileMode;
 use crate::sys::chaos;
-use crate::sys::clock::{self, Moment};
+use crate::sys::clock::Moment;
 use crate::sys::directory::{self, Directory};
 use crate::sys::fd;
 use crate::sys::fork::PerProcess;
@@ -74,24 +77,26 @@ static HOME: Lazy<(PathBuf, bool)> = Lazy::new(|| match std::env::var_os("PUBSUB
 #[derive(Debug)]
 pub(crate) struct Store {
     home: PathBuf,
+    /// The home's number, which messages carry.
+    number: u64,
     base: Arc<Directory>,
     access: Access,
     page: RwLock<Arc<StorePage>>,
-    /// When the page was last found in its place, monotonic nanoseconds.
+    /// When the page was last found in its place, nanoseconds of the wall clock.
     page_checked: AtomicU64,
     registry: Registry,
     /// Descriptors of channels open for sending.
     outboxes: Arc<AtomicUsize>,
     /// Who keeps such channels besides the registry.
     holders: Mutex<Vec<Weak<dyn Holder>>>,
-    /// When they were last looked through for idle ones, monotonic nanoseconds.
+    /// When they were last looked through for idle ones, nanoseconds of the wall clock.
     idle_looked: AtomicU64,
     gone: AtomicBool,
 }
 
 /// Something that keeps channels open for sending.
 pub(crate) trait Holder: std::fmt::Debug + Send + Sync {
-    /// Closes those that were last used before this time, monotonic nanoseconds; answers how many. Never waits.
+    /// Closes those that were last used before this time, nanoseconds of the wall clock; answers how many. Never waits.
     fn close_idle(&self, before: u64) -> usize;
 }
 
@@ -180,10 +185,11 @@ impl Store {
         let page = StorePage::open(&base, access.file())?;
         Ok(Some(Store {
             home: home.to_path_buf(),
+            number: homes::number(home),
             base: Arc::new(base),
             access,
             page: RwLock::new(Arc::new(page)),
-            page_checked: AtomicU64::new(clock::monotonic_ns()),
+            page_checked: AtomicU64::new(Moment::now().ns),
             registry: Registry::new(),
             outboxes: Arc::default(),
             holders: Mutex::default(),
@@ -194,6 +200,11 @@ impl Store {
 
     pub(crate) fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// By which [`homes::path`] finds this home again.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(crate) fn base(&self) -> &Arc<Directory> {
@@ -242,13 +253,13 @@ impl Store {
         self.gone.load(Relaxed)
     }
 
-    fn page(&self, now: u64) -> Result<Arc<StorePage>> {
+    fn page(&self, now: Moment) -> Result<Arc<StorePage>> {
         let checked = self.page_checked.load(Relaxed);
         let page = Arc::clone(&self.page.read().unwrap_or_else(|poisoned| poisoned.into_inner()));
-        if now.saturating_sub(checked) < PAGE_CHECK_NS {
+        if !now.is_since(checked, PAGE_CHECK_NS) {
             return Ok(page);
         }
-        self.page_checked.store(now, Relaxed);
+        self.page_checked.store(now.ns, Relaxed);
         if page.is_current(&self.base) {
             return Ok(page);
         }
@@ -259,7 +270,7 @@ impl Store {
 
     /// New ids for `count` messages published at this time: this one and those behind it.
     pub(crate) fn next_ids(&self, now: Moment, count: u64) -> Result<u64> {
-        Ok(self.page(now.monotonic_ns)?.next_ids(now.wall_us, count))
+        Ok(self.page(now)?.next_ids(now.wall_us(), count))
     }
 
     /// From now on asks this one too to close what is idle.
@@ -279,7 +290,7 @@ impl Store {
         // Looking at all of them is not for every publish.
         let looked = self.idle_looked.load(Relaxed);
         within()
-            || (now.saturating_sub(looked) >= IDLE_NS / 10 && {
+            || (now.wrapping_sub(looked) >= IDLE_NS / 10 && {
                 self.idle_looked.store(now, Relaxed);
                 self.close_idle(now.saturating_sub(IDLE_NS)) > 0 && within()
             })
@@ -290,7 +301,7 @@ impl Store {
         // Taken out of the lock, since the last one to go closes channels itself.
         let holders = self.holders.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         let held: usize = holders.iter().filter_map(Weak::upgrade).map(|holder| holder.close_idle(before)).sum();
-        held + self.registry.all().iter().filter(|target| target.close_if_idle(before)).count()
+        held + self.registry.close_idle(before)
     }
 }
 

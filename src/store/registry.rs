@@ -22,14 +22,15 @@ use super::layout::{self, ChannelName};
 use crate::control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Outbox;
-use crate::sys::clock;
+use crate::history::{self, Appender};
+use crate::sys::clock::{self, Moment};
 use crate::sys::directory::{EntryPath, Kind};
 use crate::sys::watch::{Event, Watch};
 use crate::topic::{Index, Pattern};
 
 /// For how long a look at the directory is good.
 pub(crate) const FRESH_NS: u64 = 5_000;
-/// After so long publishers look again: less, because their clocks ([`clock::TwoClocks`]) are exact to a 64th only.
+/// After so long publishers look again: less, because their clocks ([`clock::TickingClock`]) are exact to a 64th only.
 const LOOK_NS: u64 = FRESH_NS - FRESH_NS / 16;
 
 /// A channel as publishers see it.
@@ -42,6 +43,14 @@ pub(crate) struct Target {
     pub outbox: Mutex<Option<Arc<Outbox>>>,
 }
 
+/// A managed topic as publishers see it.
+#[derive(Debug)]
+pub(crate) struct Managed {
+    pub topic: String,
+    /// Its history, open for appending, or not yet.
+    appender: Mutex<Option<Arc<Appender>>>,
+}
+
 impl PartialEq for Target {
     fn eq(&self, other: &Target) -> bool {
         self.name == other.name
@@ -50,7 +59,7 @@ impl PartialEq for Target {
 
 #[derive(Debug)]
 pub(crate) struct Registry {
-    /// When the last look began, on the monotonic clock.
+    /// When the last look began, on the wall clock, in nanoseconds.
     looked: AtomicU64,
     /// Rises with every change.
     version: AtomicU64,
@@ -63,6 +72,7 @@ struct State {
     /// The directory must be listed: also after a listing that failed.
     list_due: bool,
     targets: HashMap<Vec<u8>, Arc<Target>>,
+    topics: HashMap<String, Arc<Managed>>,
     index: Index<Arc<Target>>,
 }
 
@@ -83,18 +93,19 @@ impl Registry {
                 watching: Watching::NotYet,
                 list_due: true,
                 targets: HashMap::new(),
+                topics: HashMap::new(),
                 index: Index::new(),
             }),
         }
     }
 
     /// Learns what has changed, and answers the version of what is known: the same version, the same channels.
-    /// `now`: monotonic, read since the publish began.
+    /// `now`: read since the publish began.
     #[inline]
-    pub(crate) fn refresh(&self, store: &Store, now: u64) -> Result<u64> {
+    pub(crate) fn refresh(&self, store: &Store, now: Moment) -> Result<u64> {
         // Acquire pairs with the Release below: who skips the look sees the version that the look led to.
-        if now.saturating_sub(self.looked.load(Acquire)) >= LOOK_NS {
-            self.look(store, now)?;
+        if now.is_since(self.looked.load(Acquire), LOOK_NS) {
+            self.look(store, now.ns)?;
         }
         Ok(self.version.load(Acquire))
     }
@@ -122,9 +133,19 @@ impl Registry {
         found
     }
 
-    /// Every channel that is known.
-    pub(crate) fn all(&self) -> Vec<Arc<Target>> {
-        lock(&self.state).targets.values().cloned().collect()
+    /// A topic, if it is managed.
+    pub(crate) fn managed(&self, topic: &str) -> Option<Arc<Managed>> {
+        lock(&self.state).topics.get(topic).cloned()
+    }
+
+    /// Closes what was last used for sending before this time; answers how many.
+    pub(crate) fn close_idle(&self, before: u64) -> usize {
+        let (targets, topics): (Vec<_>, Vec<_>) = {
+            let state = lock(&self.state);
+            (state.targets.values().cloned().collect(), state.topics.values().cloned().collect())
+        };
+        targets.iter().filter(|target| target.close_if_idle(before)).count()
+            + topics.iter().filter(|managed| managed.close_if_idle(before)).count()
     }
 }
 
@@ -188,14 +209,17 @@ impl State {
         store
             .base()
             .list(c".", |entry| {
-                if entry.kind == Kind::Directory && layout::parse(entry.name).is_some() {
+                let known = || layout::parse(entry.name).is_some() || history::topic_of(entry.name).is_some();
+                if entry.kind == Kind::Directory && known() {
                     there.push(entry.name.to_vec());
                 }
                 true
             })
             .map_err(|e| Error::os(format_args!("listing the store {}", store.home().display()), e))?;
         let known: std::collections::HashSet<&[u8]> = there.iter().map(Vec::as_slice).collect();
-        let went: Vec<Vec<u8>> = self.targets.keys().filter(|name| !known.contains(name.as_slice())).cloned().collect();
+        let topics = self.topics.keys().map(|topic| history::directory_name(topic));
+        let names = self.targets.keys().cloned().chain(topics);
+        let went: Vec<Vec<u8>> = names.filter(|name| !known.contains(name.as_slice())).collect();
         let mut changed = !went.is_empty();
         for name in went {
             self.remove(&name);
@@ -210,6 +234,14 @@ impl State {
         if self.targets.contains_key(name) {
             return Ok(false);
         }
+        if let Some(topic) = history::topic_of(name) {
+            if self.topics.contains_key(topic) {
+                return Ok(false);
+            }
+            let managed = Managed { topic: topic.to_string(), appender: Mutex::new(None) };
+            self.topics.insert(topic.to_string(), Arc::new(managed));
+            return Ok(true);
+        }
         let Some(pattern) = pattern_of(store, name)? else { return Ok(false) };
         let target = Arc::new(Target { name: name.to_vec(), pattern, outbox: Mutex::new(None) });
         self.index.insert(&target.pattern, Arc::clone(&target));
@@ -218,6 +250,9 @@ impl State {
     }
 
     fn remove(&mut self, name: &[u8]) -> bool {
+        if let Some(topic) = history::topic_of(name) {
+            return self.topics.remove(topic).is_some();
+        }
         let Some(target) = self.targets.remove(name) else { return false };
         self.index.remove(&target.pattern, &target);
         true
@@ -279,6 +314,45 @@ impl Target {
     pub(crate) fn close_if_idle(&self, before: u64) -> bool {
         let Ok(mut slot) = self.outbox.try_lock() else { return false };
         let idle = slot.as_ref().is_some_and(|outbox| outbox.used.load(Acquire) < before);
+        if idle {
+            *slot = None;
+        }
+        idle
+    }
+}
+
+impl Managed {
+    /// Its history opened for appending; `Ok(None)`: it was deleted.
+    pub(crate) fn appender(&self, store: &Store, now: u64) -> Result<Option<Arc<Appender>>> {
+        let mut slot = lock(&self.appender);
+        if let Some(appender) = &*slot {
+            appender.touch(now);
+            return Ok(Some(Arc::clone(appender)));
+        }
+        let opened = match Appender::open(store.base(), &self.topic, store.outboxes()) {
+            // As with channels.
+            Err(error) if error.kind() == ErrorKind::Io && store.close_idle(u64::MAX) > 0 => {
+                Appender::open(store.base(), &self.topic, store.outboxes())
+            }
+            result => result,
+        }?;
+        let Some(appender) = opened else { return Ok(None) };
+        appender.touch(now);
+        let appender = Arc::new(appender);
+        if store.may_keep_open(now) {
+            *slot = Some(Arc::clone(&appender));
+        }
+        Ok(Some(appender))
+    }
+
+    /// Lets go of a history that was deleted.
+    pub(crate) fn close(&self) {
+        lock(&self.appender).take();
+    }
+
+    fn close_if_idle(&self, before: u64) -> bool {
+        let Ok(mut slot) = self.appender.try_lock() else { return false };
+        let idle = slot.as_ref().is_some_and(|appender| appender.used() < before);
         if idle {
             *slot = None;
         }

@@ -17,100 +17,96 @@ pub(crate) fn wall_us() -> u64 {
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
 }
 
-/// One moment on both clocks.
+/// One moment of the wall clock, which is all that a publish asks for: a message says when it was published, and what else
+/// depends on the time must bear a clock that is set.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    /// As [`monotonic_ns`].
-    pub monotonic_ns: u64,
-    /// As [`wall_us`].
-    pub wall_us: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub ns: u64,
 }
 
 impl Moment {
+    #[inline]
     pub(crate) fn now() -> Moment {
-        Moment { monotonic_ns: monotonic_ns(), wall_us: wall_us() }
+        let now = read(libc::CLOCK_REALTIME);
+        Moment { ns: now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64 }
+    }
+
+    /// As [`wall_us`].
+    #[inline]
+    pub(crate) fn wall_us(self) -> u64 {
+        self.ns / 1_000
+    }
+
+    /// Whether `past` lies so many nanoseconds back, or the clock was set back since.
+    #[inline]
+    pub(crate) fn is_since(self, past: u64, ns: u64) -> bool {
+        self.ns.wrapping_sub(past) >= ns
     }
 }
 
-/// Tells both clocks, and asks the kernel for them once in a few microseconds only.
+/// The wall clock, which the kernel is asked for once in a few microseconds only: what has passed since, the processor's
+/// counter tells, where it can be trusted.
 #[derive(Debug, Default)]
-pub(crate) struct TwoClocks {
-    /// When they were asked, and their answers: nanoseconds.
-    asked: Reading,
-    wall_ns: u64,
+pub(crate) struct TickingClock {
+    /// The last answer, and the counter then.
+    asked_ns: u64,
+    asked_ticks: u64,
     /// For so many ticks the counter tells what has passed since.
     good_for: u64,
+    /// The last moment that was told, nanoseconds.
+    told_ns: u64,
     /// Since when the counter's rate is measured.
     measured: Reading,
-    /// The wall clock's last answer.
-    wall_us: u64,
 }
 
+/// For so long the counter is believed.
+const BELIEVED_NS: u64 = 4_000;
 /// Readings that took no longer than this count as one moment.
 const AT_ONCE_NS: u64 = 300;
-/// Two answers about the wall clock differ by less than this unless somebody sets it.
-const JITTER_US: u64 = 10;
 
-impl TwoClocks {
-    /// Now, by a wall clock that was read at most `fresh_ns` ago; whether it was read just now.
+impl TickingClock {
     #[inline]
-    pub(crate) fn now(&mut self, fresh_ns: u64) -> (Moment, bool) {
-        let passed = ticks::now().wrapping_sub(self.asked.ticks);
-        if passed < self.good_for {
-            // No more than a few microseconds of ticks: the product fits.
-            (self.after((passed * ticks::rate()) >> 32), false)
-        } else {
-            self.ask(fresh_ns)
+    pub(crate) fn now(&mut self) -> Moment {
+        let passed = ticks::now().wrapping_sub(self.asked_ticks);
+        // No more than a few microseconds of ticks: the product fits.
+        let ns = if passed < self.good_for { self.asked_ns + (passed * ticks::rate() >> 32) } else { self.ask() };
+        // Asking again must not set the time back by what the counter was ahead; whoever sets the clock may.
+        if self.told_ns.wrapping_sub(ns) > AT_ONCE_NS {
+            self.told_ns = ns;
         }
-    }
-
-    /// The moment that lies so far behind the last one that was asked for.
-    #[inline]
-    fn after(&mut self, passed_ns: u64) -> Moment {
-        let wall_us = (self.wall_ns + passed_ns) / 1_000;
-        // Asking again must not set the time back.
-        if self.wall_us.wrapping_sub(wall_us) > JITTER_US {
-            self.wall_us = wall_us;
-        }
-        Moment { monotonic_ns: self.asked.monotonic_ns + passed_ns, wall_us: self.wall_us }
+        Moment { ns: self.told_ns }
     }
 
     #[cold]
-    fn ask(&mut self, fresh_ns: u64) -> (Moment, bool) {
-        if ticks::rate() == 0 {
-            // No counter that can be trusted, or its rate is not known yet.
-            let passed_ns = monotonic_ns().wrapping_sub(self.asked.monotonic_ns);
-            if passed_ns < fresh_ns {
-                return (self.after(passed_ns), false);
-            }
-        }
-        self.good_for = 0;
-        // Who loses the processor between the readings would take them for one moment. What is left of that makes the wall
-        // clock late, never early.
-        for _ in 0..4 {
-            self.asked = Reading { ticks: ticks::now(), monotonic_ns: monotonic_ns() };
-            let wall = read(libc::CLOCK_REALTIME);
-            let (after, ticks_after) = (monotonic_ns(), ticks::now());
-            let passed_ns = after - self.asked.monotonic_ns;
-            self.wall_ns = (wall.tv_sec as u64 * 1_000_000_000 + wall.tv_nsec as u64).saturating_sub(passed_ns);
-            let by_ticks_ns =
-                (u128::from(ticks_after.wrapping_sub(self.asked.ticks)) * u128::from(ticks::rate())) >> 32;
-            if passed_ns < AT_ONCE_NS && by_ticks_ns < u128::from(AT_ONCE_NS) {
-                self.measured = self.measured.measure(self.asked);
-                // An eighth less, whatever the counter's faults.
-                let fresh_ns = u128::from(fresh_ns - fresh_ns / 8);
-                self.good_for = (fresh_ns << 32).checked_div(u128::from(ticks::rate())).unwrap_or(0) as u64;
-                break;
-            }
-        }
-        (self.after(0), true)
+    fn ask(&mut self) -> u64 {
+        let before = ticks::now();
+        let now = Moment::now();
+        let between = ticks::now().wrapping_sub(before);
+        // The clock was read about halfway. (Wrapping: 0 where there is no counter.)
+        (self.asked_ns, self.asked_ticks) = (now.ns, before.wrapping_add(between / 2));
+        let rate = ticks::rate();
+        let in_ticks = |ns: u64| (u128::from(ns) << 32).checked_div(u128::from(rate)).unwrap_or(0) as u64;
+        // Who loses the processor between the readings does not know which moment they belong to.
+        self.good_for = if between < in_ticks(AT_ONCE_NS) { in_ticks(BELIEVED_NS) } else { 0 };
+        self.measured.go_on(now.ns);
+        now.ns
     }
 }
 
 /// Nanoseconds of the monotonic clock, never 0.
+#[inline]
 pub(crate) fn monotonic_ns() -> u64 {
     let now = read(libc::CLOCK_MONOTONIC);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64 + 1
+}
+
+/// Lets so much time pass, without giving up the processor.
+pub(crate) fn spin_ns(ns: u64) {
+    let end = monotonic_ns() + ns;
+    while monotonic_ns() < end {
+        std::hint::spin_loop();
+    }
 }
 
 /// The wall clock as file systems stamp it (seconds, nanoseconds): never ahead of a time stamp made later.

@@ -93,10 +93,10 @@ static void values_of_options(void) {
     FIELD(reserved, 1, INVALID, "reserved is 1");
     FIELD(home, "", INVALID, "home");
     FIELD(home, not_utf8, INVALID, "a\\xff\\xfe");
-    FIELD(replay_last, 5, PS_ERR_UNSUPPORTED, "replay_last is 5");
-    FIELD(resume, 1, PS_ERR_UNSUPPORTED, "resume is 1");
-    FIELD(resume_epoch, 7, PS_ERR_UNSUPPORTED, "resume_epoch is 7");
-    FIELD(resume_offset, 8, PS_ERR_UNSUPPORTED, "resume_offset is 8");
+    options = good;
+    options.resume = 1;
+    FAILS(INVALID, "'a.=' cannot resume", ps_channel_open("a.=", &options, &channel));
+    FAILS(PS_ERR_NOT_FOUND, "'a' keeps no history", ps_channel_open("a", &options, &channel));
 
     ps_publisher *publisher = UNTOUCHED(ps_publisher *);
     ps_publisher_options sending = PS_PUBLISHER_OPTIONS_INIT;
@@ -117,6 +117,50 @@ static void values_of_options(void) {
     FAILS(INVALID, "home", ps_store_create("", NULL));
     FAILS(INVALID, "home", ps_store_create(not_utf8, NULL));
     FAILS(PS_ERR_IO, "/proc/nonexistent", ps_store_create("/proc/nonexistent/store", NULL));
+}
+
+static void managed_topics(void) {
+    struct {
+        ps_topic_options options;
+        unsigned char tail[16];
+    } later;
+    memset(&later, 0, sizeof later);
+    later.options.size = 31;
+    FAILS(INVALID, "is 31", ps_topic_create("a", &later.options));
+    later.options.size = sizeof later;
+    later.tail[3] = 1;
+    FAILS(PS_ERR_UNSUPPORTED, "byte 35", ps_topic_create("a", &later.options));
+    ps_topic_options options = PS_TOPIC_OPTIONS_INIT;
+    options.history_ttl_ms = -1;
+    FAILS(INVALID, "history_ttl_ms is -1", ps_topic_create("a", &options));
+    options.history_ttl_ms = 0;
+    options.history_messages = UINT32_MAX;
+    FAILS(INVALID, "4294967295 messages", ps_topic_create("a", &options));
+    options.history_messages = 0;
+    options.history_bytes = UINT64_MAX;
+    FAILS(INVALID, "64 GiB", ps_topic_create("a", &options));
+    options.history_bytes = 0;
+    options.home = not_utf8;
+    FAILS(INVALID, "home", ps_topic_create("a", &options));
+    FAILS(PS_ERR_INVALID_TOPIC, "a.=", ps_topic_create("a.=", NULL));
+    FAILS(INVALID, "'topic' is NULL", ps_topic_create(NULL, NULL));
+
+    ps_topic_stats **list = UNTOUCHED(ps_topic_stats **);
+    ps_message **messages = UNTOUCHED(ps_message **);
+    FAILS(INVALID, "'topic' is NULL", ps_topic_delete(NULL, NULL));
+    FAILS(PS_ERR_INVALID_TOPIC, "a+", ps_topic_delete("a+", NULL));
+    FAILS(INVALID, "home", ps_topic_delete("a", ""));
+    FAILS(PS_ERR_NOT_FOUND, "'a' is not managed", ps_topic_delete("a", NULL));
+    FAILS(INVALID, "home", ps_topic_list("", &list));
+    FAILS(INVALID, "'list' is NULL", ps_topic_list(NULL, NULL));
+    FAILS(INVALID, "'topic' is NULL", ps_topic_history(NULL, NULL, 1, &messages));
+    FAILS(PS_ERR_INVALID_TOPIC, "'='", ps_topic_history("=", NULL, 1, &messages));
+    FAILS(INVALID, "home", ps_topic_history("a", not_utf8, 1, &messages));
+    FAILS(INVALID, "'messages' is NULL", ps_topic_history("a", NULL, 1, NULL));
+    FAILS(PS_ERR_NOT_FOUND, "'a' is not managed", ps_topic_history("a", NULL, 1, &messages));
+    CHECK(list == UNTOUCHED(ps_topic_stats **) && messages == UNTOUCHED(ps_message **));
+    ps_topic_list_free(NULL, 3);
+    ps_message_list_free(NULL, 3);
 }
 
 static void lists(void) {
@@ -304,6 +348,45 @@ static void publishing(ps_channel *channel) {
     ps_publisher_close(NULL);
 }
 
+static void requesting(ps_channel *channel) {
+    const size_t four_gib = (size_t)UINT32_MAX + 1;
+    ps_publisher *publisher = open_publisher("bad.arguments");
+    ps_message *reply = UNTOUCHED(ps_message *);
+    for (size_t i = 0; i < sizeof bad_topics / sizeof *bad_topics; i++) {
+        FAILS(PS_ERR_INVALID_TOPIC, "", ps_request(bad_topics[i], "x", 1, NULL, 0, &reply));
+    }
+    FAILS(PS_ERR_INVALID_TOPIC, "a.+", ps_request("a.+", "x", 1, NULL, 0, &reply));
+    FAILS(INVALID, "topic", ps_request(NULL, "x", 1, NULL, 0, &reply));
+    FAILS(INVALID, "'data' is NULL, with a length of 5", ps_request("bad.arguments", NULL, 5, NULL, 0, &reply));
+    FAILS(PS_ERR_TOO_LARGE, "4294967296", ps_request("bad.arguments", "x", four_gib, NULL, 0, &reply));
+    FAILS(INVALID, "timeout_ms is -2", ps_request("bad.arguments", "x", 1, NULL, -2, &reply));
+    FAILS(INVALID, "'reply' is NULL", ps_request("bad.arguments", "x", 1, NULL, 0, NULL));
+    FAILS(INVALID, "'publisher' is NULL", ps_publisher_request(NULL, "x", 1, NULL, 0, &reply));
+    FAILS(INVALID, "'data' is NULL", ps_publisher_request(publisher, NULL, 1, NULL, 0, &reply));
+    FAILS(PS_ERR_TOO_LARGE, "4294967296", ps_publisher_request(publisher, "x", four_gib, NULL, 0, &reply));
+    FAILS(INVALID, "timeout_ms is -9", ps_publisher_request(publisher, "x", 1, NULL, -9, &reply));
+    FAILS(INVALID, "'reply' is NULL", ps_publisher_request(publisher, "x", 1, NULL, 0, NULL));
+    CHECK(reply == UNTOUCHED(ps_message *));
+    expect_nothing(channel);
+
+    ANSWERS(1, ps_publisher_publish(publisher, "asks for no reply", 17, NULL));
+    ps_message *message;
+    ANSWERS(1, ps_fetch(channel, &message));
+    FAILS(INVALID, "bad.arguments", ps_reply(message, "x", 1, NULL));
+    FAILS(INVALID, "'request' is NULL", ps_reply(NULL, "x", 1, NULL));
+    FAILS(INVALID, "'data' is NULL", ps_reply(message, NULL, 1, NULL));
+    FAILS(PS_ERR_TOO_LARGE, "4294967296", ps_reply(message, "x", four_gib, NULL));
+    ps_message_free(message);
+    ps_headers *headers = ps_headers_new();
+    ANSWERS(0, ps_headers_set_string(headers, "response-topic", "no topic", PS_NUL_TERMINATED));
+    ANSWERS(1, ps_publisher_publish(publisher, "x", 1, headers));
+    ps_headers_free(headers);
+    ANSWERS(1, ps_fetch(channel, &message));
+    FAILS(PS_ERR_INVALID_TOPIC, "'no topic'", ps_reply(message, "x", 1, NULL));
+    ps_message_free(message);
+    ps_publisher_close(publisher);
+}
+
 static void codes(void) {
     CHECK(strcmp(ps_error_name(0), "success") == 0 && strcmp(ps_error_name(3), "success") == 0);
     CHECK(strcmp(ps_error_name(-16), "unknown") == 0 && strcmp(ps_error_name(INT32_MIN), "unknown") == 0);
@@ -316,12 +399,14 @@ int main(void) {
     topics();
     sizes_of_options();
     values_of_options();
+    managed_topics();
     lists();
     headers();
     ps_channel *channel = open_channel("bad.arguments");
     messages(channel);
     receiving(channel);
     publishing(channel);
+    requesting(channel);
     ANSWERS(0, ps_channel_close(channel));
     printf("bad_arguments passed\n");
     return 0;

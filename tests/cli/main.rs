@@ -4,6 +4,7 @@
 
 mod lists;
 mod publish;
+mod request;
 mod signals;
 mod stores;
 mod subscribe;

@@ -9,6 +9,8 @@ mod descriptor;
 mod drop_oldest;
 mod environment;
 mod liveness;
+mod request;
+mod topics;
 #[path = "../common/transports.rs"]
 mod transports;
 mod waiting;

@@ -44,7 +44,7 @@ impl Context {
 pub enum Outcome {
     /// It did what it was asked to.
     Done,
-    /// `sub`: the timeout passed before `--count` messages arrived.
+    /// `sub`: the timeout passed before `--count` messages arrived; `request`: before a reply did.
     TooFew,
     /// This signal ended it, in good order.
     Signal(i32),

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod context;
+mod exec;
 mod format;
 mod gc;
 mod init;
@@ -14,6 +15,8 @@ mod list;
 mod output;
 mod program;
 mod publish;
+mod reply;
+mod request;
 mod signals;
 mod subscribe;
 mod values;
@@ -30,9 +33,9 @@ Exit codes:
   0  done; also when whoever reads the output stops reading (pubsub sub a | head)
   1  it could not be done; the reason is on standard error
   2  the command line is wrong: an option, a topic, a header
-  3  sub: the timeout passed before --count messages arrived
-  A sub that SIGINT (Ctrl-C), SIGTERM or SIGHUP ends closes its channels and then dies of
-  that signal, which shells show as 130, 143 or 129.
+  3  sub: the timeout passed before --count messages arrived; request: no reply in time
+  A sub, request or reply that SIGINT (Ctrl-C), SIGTERM or SIGHUP ends closes its channels and
+  then dies of that signal, which shells show as 130, 143 or 129.
 
 Environment:
   PUBSUB_HOME  the store's directory, unless --home says another
@@ -53,6 +56,8 @@ struct Cli {
 enum Command {
     Pub(publish::Args),
     Sub(subscribe::Args),
+    Request(request::Args),
+    Reply(reply::Args),
     Ls(list::Args),
     Gc(gc::Args),
     Init(init::Args),
@@ -66,6 +71,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Pub(args) => publish::run(args, &cli.context),
         Command::Sub(args) => subscribe::run(args, &cli.context),
+        Command::Request(args) => request::run(args, &cli.context),
+        Command::Reply(args) => reply::run(args, &cli.context),
         Command::Ls(args) => list::run(args, &cli.context),
         Command::Gc(args) => gc::run(args, &cli.context),
         Command::Init(args) => init::run(args, &cli.context),
