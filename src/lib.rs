@@ -108,6 +108,8 @@ pub use publisher::{Payload, Publisher, PublisherOptions, last_rejected, publish
 pub use recorder::Recorder;
 pub use rpc::{reply, request};
 pub use store::{ChannelStats, StoreOptions, cleanup, create_store, home, list_channels};
+#[doc(hidden)] // for `pubsub doctor`
+pub use store::{Fault, Finding, examine};
 pub use topic::{Pattern, validate_topic};
 pub use topics::{
     HistorySlice, Resume, TopicOptions, TopicStats, create_topic, delete_topic, topic_history, topic_history_from,

@@ -39,6 +39,12 @@ pub use headers::{HeaderValue, Headers};
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("pubsub needs a 64-bit system: a message begins with the C struct ps_message in 64-bit words");
 
+/// Whether a message may have this text as its headers: any JSON, as formix-pubsub takes it.
+pub(crate) fn check_json(text: &str) -> Result<()> {
+    json::check(text)
+        .map_err(|error| Error::new(ErrorKind::InvalidHeaders, format_args!("the headers are not JSON: {error}")))
+}
+
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]

@@ -13,6 +13,7 @@
 
 mod access;
 mod cleanup;
+mod examine;
 pub(crate) mod homes;
 mod ids;
 mod layout;
@@ -30,6 +31,7 @@ use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
 pub(crate) use cleanup::{delete, move_to_dead, new_directory_name, remove_channel, step as clean_step};
+pub use examine::{Fault, Finding, examine};
 pub(crate) use ids::Ids;
 pub(crate) use layout::new_channel_name;
 pub(crate) use listing::subscriptions;
