@@ -15,7 +15,7 @@ use crate::common::*;
 macro_rules! on_each_transport {
     ($($name:ident),* $(,)?) => {
         mod ring {
-            $(#[test] fn $name() { crate::transports::on_the_ring(|_| super::with(c"ring", super::$name)); })*
+            $(#[test] fn $name() { super::with(c"ring", super::$name); })*
         }
         mod files {
             $(#[test] fn $name() { super::with(c"files", super::$name); })*
