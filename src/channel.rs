@@ -451,7 +451,7 @@ impl Channel {
             if self.turn < TURN && !self.inbox.has_returned() {
                 if let Some(ring) = &mut self.ring {
                     let Ok(taken) = ring.next_batch(messages, (max - count).min(TURN - self.turn)) else { break };
-                    let new = messages.len() - taken as usize;
+                    let new = messages.len() - taken;
                     messages[new..].iter_mut().for_each(|message| message.set_home(self.store.number()));
                     self.turn += taken;
                     count += taken;
