@@ -18,6 +18,7 @@ use crate::message::Message;
 use crate::message::id::TOKEN;
 use crate::monitor::Monitor;
 use crate::packed;
+use crate::replay::{Beginning, Replay};
 use crate::ring::{Layout, RingInbox};
 use crate::store::{self, ChannelStats, FRESH_NS, Store};
 use crate::sys::chaos;
@@ -28,6 +29,7 @@ use crate::sys::fork;
 use crate::sys::mapping::has_pair_swap;
 use crate::sys::process;
 use crate::topic::Pattern;
+use crate::topics::Resume;
 
 /// Default bound of the unread messages: twice what a formix-pubsub queue holds.
 const CAPACITY_MESSAGES: u64 = 16_384;
@@ -54,6 +56,11 @@ pub struct ChannelOptions {
     pub capacity_messages: u64,
     /// The store; `None`: [`home()`](crate::home).
     pub home: Option<PathBuf>,
+    /// Begin with the last so many messages of each managed topic that matches, oldest first; 0: none.
+    pub replay_last: u32,
+    /// Begin behind this message of the history (exact topics only): everything newer, or what is still there of it
+    /// ([`Message::dropped_before`], or another [`Message::epoch`], tell). Instead of `replay_last`.
+    pub resume: Option<Resume>,
 }
 
 /// One subscription: it receives what is published to topics that its pattern matches, from the moment
@@ -88,6 +95,8 @@ pub struct Channel {
     inbox: Inbox,
     /// Where the messages of libpubsub publishers come from, unless they travel by files.
     ring: Option<RingInbox>,
+    /// What comes from histories first.
+    replay: Option<Box<Replay>>,
     /// Messages taken from the ring since the FIFO was looked at, and when that was, monotonic nanoseconds.
     turn: usize,
     looked: u64,
@@ -145,8 +154,20 @@ impl Channel {
     /// Errors: [`InvalidTopic`](ErrorKind::InvalidTopic); [`StoreFull`](ErrorKind::StoreFull),
     /// [`Permission`](ErrorKind::Permission) and [`Io`](ErrorKind::Io) from the store;
     /// [`Unsupported`](ErrorKind::Unsupported) for a transport that this version does not have.
+    /// With [`resume`](ChannelOptions::resume): [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern with wildcards,
+    /// [`NotFound`](ErrorKind::NotFound) for a topic that is not managed.
     pub fn open(topic: &str, options: &ChannelOptions) -> Result<Channel> {
+        Channel::open_for(topic, options, false)
+    }
+
+    /// A channel that libpubsub publishers pass by: a recorder's.
+    pub(crate) fn open_for_foreign(topic: &str, options: &ChannelOptions) -> Result<Channel> {
+        Channel::open_for(topic, options, true)
+    }
+
+    fn open_for(topic: &str, options: &ChannelOptions, for_foreign: bool) -> Result<Channel> {
         let pattern = Pattern::parse(topic)?;
+        let beginning = beginning(&pattern, options)?;
         let transport = transport(options.transport)?;
         let store = Store::at(options.home.as_deref())?;
         store::clean_step(&store);
@@ -159,6 +180,7 @@ impl Channel {
             capacity_bytes: or_default(options.capacity_bytes, CAPACITY_BYTES),
             pid: process::pid(),
             opened_us: clock::wall_us(),
+            for_foreign,
             ring: None,
         };
         let mut terms = terms;
@@ -175,7 +197,7 @@ impl Channel {
             }
             terms.ring = Some(layout(&terms)?);
         }
-        let (name, inbox) = make(&store, pattern, terms)
+        let (name, inbox) = make(&store, pattern.clone(), terms)
             .map_err(|e| Error::os(format_args!("opening a channel on '{topic}' in {}", store.home().display()), e))?;
         let interrupt = Interrupt {
             pending: AtomicBool::new(false),
@@ -187,8 +209,9 @@ impl Channel {
         let ring = control.terms().ring.map(|layout| {
             RingInbox::new(layout, Arc::clone(&control), held, Arc::clone(store.base()), name.as_bytes())
         });
-        Ok(Channel {
+        let mut channel = Channel {
             ring,
+            replay: None,
             turn: 0,
             looked: 0,
             topic: topic.to_string(),
@@ -199,7 +222,12 @@ impl Channel {
             inbox,
             interrupt: Arc::new(interrupt),
             closed: false,
-        })
+        };
+        // Now that what is new waits in its queue.
+        if let Some(beginning) = beginning {
+            channel.replay = Replay::open(&channel.store, &pattern, beginning)?;
+        }
+        Ok(channel)
     }
 
     /// The pattern it was opened with.
@@ -248,6 +276,9 @@ impl Channel {
                 self.inbox.keep_token()?;
             }
         }
+        if self.replay.as_ref().is_some_and(|replay| replay.has_message()) {
+            self.inbox.keep_token()?;
+        }
         Ok(self.interrupt.fifo.raw())
     }
 
@@ -268,6 +299,12 @@ impl Channel {
     /// A handle that can end this channel's waits from elsewhere.
     pub fn interrupter(&self) -> Interrupter {
         Interrupter { interrupt: Arc::clone(&self.interrupt) }
+    }
+
+    /// Says for how many subscribers this channel stands (1 when nobody says), for [`TopicStats`](crate::TopicStats): a gateway
+    /// serves many with one.
+    pub fn set_subscribers(&self, subscribers: u64) {
+        self.inbox.shared().0.set_subscribers(subscribers);
     }
 
     /// Counters and bounds, now.
@@ -297,18 +334,29 @@ impl Channel {
     /// The next message from the ring, if there is one and it is the ring's turn.
     #[inline]
     fn next_from_ring(&mut self) -> Result<Option<Message>> {
-        let Some(ring) = &mut self.ring else { return Ok(None) };
-        if self.turn >= TURN || self.inbox.has_returned() {
+        if !self.is_rings_turn() {
             return Ok(None);
         }
+        let Some(ring) = &mut self.ring else { return Ok(None) };
         self.turn += 1;
         let message = ring.next()?;
         Ok(message.map(|message| self.marked(message)))
     }
 
+    /// Whether nothing comes before what is in the ring, if there is one.
+    #[inline]
+    fn is_rings_turn(&self) -> bool {
+        self.turn < TURN && !self.inbox.has_returned() && self.replay.is_none()
+    }
+
     /// Whether what is not in the ring must be looked at, now that there is nothing more in the ring, or its turn is over.
     fn is_beside_due(&mut self) -> bool {
-        if self.ring.is_none() || self.turn >= TURN || self.inbox.is_fd_used() || self.inbox.has_more() {
+        if self.ring.is_none()
+            || self.replay.is_some()
+            || self.turn >= TURN
+            || self.inbox.is_fd_used()
+            || self.inbox.has_more()
+        {
             return true;
         }
         let now = clock::monotonic_ns();
@@ -319,7 +367,7 @@ impl Channel {
         due
     }
 
-    /// The next message when the ring is empty, or it is the FIFO's turn.
+    /// The next message when the ring is empty, or it is the turn of something else.
     #[cold]
     fn next_beside(&mut self) -> Result<Option<Message>> {
         let message = self.take_beside()?;
@@ -327,6 +375,39 @@ impl Channel {
     }
 
     fn take_beside(&mut self) -> Result<Option<Message>> {
+        if self.replay.is_some() { self.next_after_replay() } else { self.next_from_fifo() }
+    }
+
+    /// What the caller gave back, then what histories have, then what is new and was not in them.
+    fn next_after_replay(&mut self) -> Result<Option<Message>> {
+        if self.inbox.has_returned() {
+            return self.inbox.next();
+        }
+        let Some(mut replay) = self.replay.take() else { return Ok(None) };
+        let next = self.next_of(&mut replay);
+        self.replay = Some(replay);
+        next
+    }
+
+    fn next_of(&mut self, replay: &mut Replay) -> Result<Option<Message>> {
+        if let Some(message) = replay.next(&self.store)? {
+            self.inbox.shared().0.count_received(1);
+            if replay.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(Some(message));
+        }
+        // Without `self.replay`, as if there was none.
+        while let Some(message) = self.next()? {
+            if let Some(message) = replay.live(message) {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next message when the ring is empty, or it is the FIFO's turn.
+    fn next_from_fifo(&mut self) -> Result<Option<Message>> {
         let Some(ring) = &mut self.ring else { return self.inbox.next() };
         self.turn = 0;
         let used = self.inbox.is_fd_used();
@@ -448,7 +529,7 @@ impl Channel {
         messages.push(first);
         let mut count = 1;
         while count < max {
-            if self.turn < TURN && !self.inbox.has_returned() {
+            if self.is_rings_turn() {
                 if let Some(ring) = &mut self.ring {
                     let Ok(taken) = ring.next_batch(messages, (max - count).min(TURN - self.turn)) else { break };
                     let new = messages.len() - taken;
@@ -494,7 +575,7 @@ impl Channel {
         let (mut records, mut used) = (0, 0);
         loop {
             let mut whole = None;
-            if self.turn < TURN && !self.inbox.has_returned() {
+            if self.is_rings_turn() {
                 if let Some(ring) = &mut self.ring {
                     match ring.next_packed(&mut buffer[used..], TURN - self.turn) {
                         Ok(packed) => {
@@ -579,6 +660,22 @@ impl Channel {
 impl Drop for Channel {
     fn drop(&mut self) {
         let _ = self.shut();
+    }
+}
+
+/// Where to begin.
+fn beginning(pattern: &Pattern, options: &ChannelOptions) -> Result<Option<Beginning>> {
+    match (options.resume, options.replay_last) {
+        (Some(_), _) if !pattern.is_exact() => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format_args!(
+                "a channel on '{}' cannot resume: each topic has a history of its own; open a channel on one topic",
+                pattern.as_str()
+            ),
+        )),
+        (Some(resume), _) => Ok(Some(Beginning::Behind(resume))),
+        (None, 0) => Ok(None),
+        (None, last) => Ok(Some(Beginning::Last(last))),
     }
 }
 
@@ -675,9 +772,6 @@ fn try_make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String
     };
     chaos::point("open.renamed");
     // See `store::registry`: a publisher that looked just before the rename does not look again for that long.
-    let seen = clock::monotonic_ns() + FRESH_NS;
-    while clock::monotonic_ns() < seen {
-        std::hint::spin_loop();
-    }
+    clock::spin_ns(FRESH_NS);
     Ok((name, inbox))
 }

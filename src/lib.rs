@@ -78,15 +78,19 @@ mod control;
 mod error;
 mod ffi;
 mod files;
+mod history;
 mod message;
 mod monitor;
 mod packed;
 mod publisher;
+mod recorder;
+mod replay;
 mod ring;
 mod rpc;
 mod store;
 mod sys;
 mod topic;
+mod topics;
 
 /// What the fuzz targets call; built for them only.
 #[cfg(fuzzing)]
@@ -101,9 +105,16 @@ pub use error::{Error, ErrorKind, Result};
 pub use message::{HeaderValue, Headers, Message, MessageKind};
 pub use monitor::Monitor;
 pub use publisher::{Payload, Publisher, PublisherOptions, last_rejected, publish};
+pub use recorder::Recorder;
 pub use rpc::{reply, request};
 pub use store::{ChannelStats, StoreOptions, cleanup, create_store, home, list_channels};
+#[doc(hidden)] // for `pubsub doctor`
+pub use store::{Fault, Finding, examine};
 pub use topic::{Pattern, validate_topic};
+pub use topics::{
+    HistorySlice, Resume, TopicOptions, TopicStats, create_topic, delete_topic, topic_history, topic_history_from,
+    topic_stats, topics,
+};
 
 /// The Rust programs in the README compile.
 #[cfg(doctest)]

@@ -17,12 +17,13 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::Headers;
+use crate::message::{self, Headers};
 use crate::store::{Holder, Store};
 use crate::sys::exclusive::Exclusive;
 use crate::sys::fork;
 use crate::topic::validate_topic;
 use lane::{Lane, Terms};
+pub(crate) use sending::{announce_deletion, record};
 
 /// How to open a publisher.
 #[derive(Debug, Clone, Default)]
@@ -131,6 +132,14 @@ impl Publisher {
     pub fn publish(&self, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
         let json = text(headers);
         self.with_lane(|lane| lane.deliver(&self.topic, data, &json, self.terms(false)))
+    }
+
+    /// [`publish`](Publisher::publish) with headers that are JSON text already, kept byte for byte: for who hands on what others
+    /// published. [`InvalidHeaders`](ErrorKind::InvalidHeaders) when it is not JSON.
+    #[doc(hidden)]
+    pub fn publish_json(&self, data: &[u8], headers_json: &str) -> Result<usize> {
+        message::check_json(headers_json)?;
+        self.with_lane(|lane| lane.deliver(&self.topic, data, headers_json, self.terms(false)))
     }
 
     /// Publishes in order and stops before the first that would fail. Answers how many were handled; an error only

@@ -36,6 +36,7 @@ mod rpc;
 mod stats;
 mod store;
 mod text;
+mod topics;
 
 use crate::{Channel, Headers, Interrupter, Message, Monitor, Publisher};
 

@@ -39,6 +39,12 @@ pub use headers::{HeaderValue, Headers};
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("pubsub needs a 64-bit system: a message begins with the C struct ps_message in 64-bit words");
 
+/// Whether a message may have this text as its headers: any JSON, as formix-pubsub takes it.
+pub(crate) fn check_json(text: &str) -> Result<()> {
+    json::check(text)
+        .map_err(|error| Error::new(ErrorKind::InvalidHeaders, format_args!("the headers are not JSON: {error}")))
+}
+
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -96,6 +102,24 @@ pub(crate) struct MessageHead {
     pub epoch: u64,
     pub offset: u64,
 }
+
+impl MessageHead {
+    /// Of a message that has this place in a history; epoch 0: in none. See [`DELETED`].
+    pub(crate) fn of_history(id: u64, timestamp_us: u64, epoch: u64, offset: u64) -> MessageHead {
+        let deleted = epoch != 0 && offset == DELETED;
+        MessageHead {
+            id,
+            timestamp_us: i64::try_from(timestamp_us).unwrap_or(i64::MAX),
+            kind: if deleted { MessageKind::TopicDeleted } else { MessageKind::Data },
+            dropped_before: 0,
+            epoch,
+            offset: if deleted { 0 } else { offset },
+        }
+    }
+}
+
+/// On its way, the offset of a message that says that the topic was deleted.
+pub(crate) const DELETED: u64 = u64::MAX;
 
 /// The words that `topic` and `headers` take, each with its NUL. Saturates; such a sum is never had from the allocator.
 fn text_words(topic_len: usize, headers_len: usize) -> usize {
@@ -228,6 +252,12 @@ impl Message {
     /// Says how many messages the channel lost just before this one.
     pub(crate) fn set_dropped_before(&mut self, dropped_before: u64) {
         self.block[DROPPED_BEFORE] = dropped_before;
+    }
+
+    /// Says where in a history it is.
+    pub(crate) fn set_place(&mut self, epoch: u64, offset: u64) {
+        self.block[EPOCH] = epoch;
+        self.block[OFFSET] = offset;
     }
 
     /// Says which store it came from.

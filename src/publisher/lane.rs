@@ -11,9 +11,10 @@ use super::LAST_REJECTED;
 use super::sending::{Sending, Tally};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Delivery, Outbox};
+use crate::history::{self, Appended, Appender, Entry};
 use crate::message::v1;
 use crate::ring::{Record, Sender};
-use crate::store::{FRESH_NS, Holder, Ids, Store, Target};
+use crate::store::{FRESH_NS, Holder, Ids, Managed, Store, Target};
 use crate::sys::chaos;
 use crate::sys::clock::Moment;
 use crate::sys::exclusive::Exclusive;
@@ -25,6 +26,8 @@ pub(super) struct Lane {
     /// The registry's when `lines` was made.
     version: u64,
     lines: Vec<Line>,
+    /// The topic's history, if it is managed.
+    managed: Option<Managing>,
     ids: Ids,
     /// When what is being published was, or a batch of it began to be.
     now: Moment,
@@ -51,6 +54,52 @@ pub(super) struct Terms<'a> {
 pub(super) struct Line {
     pub target: Arc<Target>,
     pub kept: Option<Kept>,
+    /// It wants nothing from publishers of this library: a recorder's.
+    pub passed_by: bool,
+}
+
+/// The topic's history.
+#[derive(Debug)]
+struct Managing {
+    managed: Arc<Managed>,
+    /// Open, with a publisher of it that belongs to this lane.
+    kept: Option<KeptHistory>,
+}
+
+#[derive(Debug)]
+struct KeptHistory {
+    appender: Arc<Appender>,
+    sender: history::Sender,
+}
+
+impl Drop for KeptHistory {
+    fn drop(&mut self) {
+        self.appender.retire(&mut self.sender);
+    }
+}
+
+impl Managing {
+    fn of(store: &Store, topic: &str) -> Option<Managing> {
+        store.registry().managed(topic).map(|managed| Managing { managed, kept: None })
+    }
+
+    /// Appends a message by what is kept open. `None`: it must take another way.
+    #[inline]
+    fn append_now(&mut self, store: &Store, record: &Record<'_>, now_us: u64) -> Option<(u64, u64)> {
+        let KeptHistory { appender, sender } = self.kept.as_mut()?;
+        let entry = Entry::of(record);
+        if appender.wants_file(&entry) {
+            return None;
+        }
+        match appender.append_by(sender, store.base(), &entry, now_us) {
+            Appended::At(offset) => Some((appender.epoch(), offset)),
+            // Gone, or failed: found out again, slowly.
+            _ => {
+                self.kept = None;
+                None
+            }
+        }
+    }
 }
 
 /// A channel with a ring, and a publisher of that ring which belongs to this lane: no lock stands before a message.
@@ -69,6 +118,10 @@ impl Drop for Kept {
 }
 
 impl Line {
+    pub(super) fn new(target: Arc<Target>) -> Line {
+        Line { target, kept: None, passed_by: false }
+    }
+
     /// Into the ring by what is kept open. `Err(None)`: it must take another way. `more`: others follow before the lane's
     /// [`finish`](Lane::finish).
     #[inline]
@@ -124,7 +177,8 @@ impl Lane {
                     let targets = store.registry().matching(topic);
                     return Ok(Lane {
                         version,
-                        lines: targets.into_iter().map(|target| Line { target, kept: None }).collect(),
+                        lines: targets.into_iter().map(Line::new).collect(),
+                        managed: Managing::of(&store, topic),
                         ids: Ids::default(),
                         now,
                         used: now.ns,
@@ -170,6 +224,9 @@ impl Lane {
             for kept in self.lines.iter().filter_map(|line| line.kept.as_ref()) {
                 kept.outbox.touch(now);
             }
+            if let Some(kept) = self.managed.as_ref().and_then(|managing| managing.kept.as_ref()) {
+                kept.appender.touch(now);
+            }
         }
         Ok(())
     }
@@ -191,9 +248,16 @@ impl Lane {
                     .into_iter()
                     .map(|target| {
                         let at = before.iter().position(|line| Arc::ptr_eq(&line.target, &target));
-                        at.map_or_else(|| Line { target, kept: None }, |at| before.swap_remove(at))
+                        at.map_or_else(|| Line::new(target), |at| before.swap_remove(at))
                     })
                     .collect();
+                let managed = Managing::of(&self.store, topic);
+                let is_same = |before: &Managing| {
+                    managed.as_ref().is_some_and(|managed| Arc::ptr_eq(&managed.managed, &before.managed))
+                };
+                if !self.managed.as_ref().is_some_and(is_same) {
+                    self.managed = managed;
+                }
                 self.version = version;
             }
             Err(error) if !self.store.is_gone() => return Err(error),
@@ -208,11 +272,20 @@ impl Lane {
     pub(super) fn deliver(&mut self, topic: &str, data: &[u8], headers: &str, terms: Terms<'_>) -> Result<usize> {
         LAST_REJECTED.set(0);
         v1::checked_data_len(topic, headers, data.len())?;
-        if self.lines.is_empty() {
+        if self.lines.is_empty() && self.managed.is_none() {
             return Ok(0);
         }
         let id = self.ids.next(terms.newest, self.now, &self.store)?;
-        let record = Record { id, timestamp_us: self.now.wall_us(), topic, headers_json: headers, data, managed: None };
+        let mut record =
+            Record { id, timestamp_us: self.now.wall_us(), topic, headers_json: headers, data, managed: None };
+        if let Some(managing) = &mut self.managed {
+            // First: a channel that opens with a replay drops the live messages that the history had by then.
+            match managing.append_now(&self.store, &record, self.now.wall_us()) {
+                Some(place) => record.managed = Some(place),
+                None => return self.deliver_managed(record, terms),
+            }
+            self.look_again(topic);
+        }
         for at in 0..self.lines.len() {
             let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us(), terms.more) {
                 Ok(()) => continue,
@@ -222,6 +295,64 @@ impl Lane {
         }
         chaos::point("publish.done");
         Ok(self.lines.len())
+    }
+
+    /// What the history had not by then, such a channel gets live: one that opened since the publish began must be known.
+    #[inline]
+    fn look_again(&mut self, topic: &str) {
+        self.read_clock();
+        let looked = self.store.registry().refresh(&self.store, self.now);
+        // What cannot be looked at is told to the next publish.
+        let is_new = looked.as_ref().is_ok_and(|version| *version != self.version);
+        if is_new && !self.store.is_gone() && !chaos::planted("no look behind an append") {
+            let _ = self.follow(looked, topic, None);
+        }
+    }
+
+    /// To a topic whose history is not open yet, or is deleted, or cannot be written to, or keeps the message in a file.
+    #[cold]
+    fn deliver_managed(&mut self, record: Record<'_>, terms: Terms<'_>) -> Result<usize> {
+        // It may take a while.
+        self.finish();
+        let topic = record.topic;
+        let mut tally = Tally::new(topic, 0);
+        let store = Arc::clone(&self.store);
+        let mut sending = Sending::new(&store, record, self.now, terms.newest, self.keeps);
+        // A topic that was deleted may have been created again.
+        for _ in 0..2 {
+            let Some(managing) = &mut self.managed else { break };
+            let appended = match managing.managed.appender(&store, self.now.ns) {
+                Ok(Some(appender)) => {
+                    let appended = sending.append(&appender);
+                    // A publisher of its own, if there is room for it in the budget of descriptors.
+                    if self.keeps && managing.kept.is_none() && store.may_keep_open(self.now.ns) {
+                        let sender = appender.lend(store.base()).ok();
+                        managing.kept = sender.map(|sender| KeptHistory { appender, sender });
+                    }
+                    appended
+                }
+                Ok(None) => break,
+                Err(error) => Appended::Failed(error),
+            };
+            match appended {
+                Appended::At(_) | Appended::NoSpace => break,
+                Appended::Gone => {
+                    managing.kept = None;
+                    managing.managed.close();
+                }
+                Appended::Failed(error) => {
+                    tally.weigh(error);
+                    break;
+                }
+            }
+        }
+        self.look_again(topic);
+        let result = sending.send_to_all(&mut self.lines, None, terms.full_timeout, &mut tally);
+        self.now = sending.finish();
+        self.lines.retain(|line| !line.passed_by);
+        chaos::point("publish.done");
+        result?;
+        tally.answer()
     }
 
     /// The channels before this one took the message, and `first` is what this one said to it.
@@ -239,6 +370,7 @@ impl Lane {
         let mut sending = Sending::new(&self.store, record, self.now, terms.newest, self.keeps);
         let result = sending.send_to_all(&mut self.lines[at..], first, terms.full_timeout, &mut tally);
         self.now = sending.finish();
+        self.lines.retain(|line| !line.passed_by);
         chaos::point("publish.done");
         result?;
         tally.answer()
@@ -253,7 +385,8 @@ impl Lane {
 
     /// Closes what it keeps open; answers how many.
     pub(super) fn let_go(&mut self) -> usize {
-        self.lines.iter_mut().filter_map(|line| line.kept.take()).count()
+        let history = self.managed.as_mut().and_then(|managing| managing.kept.take());
+        self.lines.iter_mut().filter_map(|line| line.kept.take()).count() + usize::from(history.is_some())
     }
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use super::LAST_REJECTED;
 use super::lane::Line;
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{Delivery, FileMode, MessageFile, Outbox};
-use crate::message::v1;
+use crate::files::{self, Delivery, FileMode, MessageFile, Outbox};
+use crate::history::{Appended, Appender, Entry};
+use crate::message::{DELETED, Message, v1};
 use crate::ring::Record;
 use crate::store::Store;
 use crate::sys::clock::{Deadline, Moment};
@@ -44,6 +45,11 @@ impl<'a> Tally<'a> {
         if let Some(outbox) = outbox {
             outbox.count_rejected();
         }
+        self.weigh(error);
+    }
+
+    /// Notes a reason, to be told if no channel takes it.
+    pub(super) fn weigh(&mut self, error: Error) {
         let weight = |error: &Error| match error.kind() {
             ErrorKind::StoreFull => 3,
             ErrorKind::Permission => 2,
@@ -64,7 +70,7 @@ impl<'a> Tally<'a> {
     /// What the publish answers.
     pub(super) fn answer(self) -> Result<usize> {
         LAST_REJECTED.set(self.rejected);
-        if self.taken > 0 || self.rejected == 0 {
+        if self.taken > 0 || (self.rejected == 0 && self.reason.is_none()) {
             return Ok(self.taken);
         }
         Err(self.reason.unwrap_or_else(|| {
@@ -95,6 +101,8 @@ pub(super) struct Sending<'a> {
     mode: Option<FileMode>,
     /// The message in a file, once a channel has room for it.
     file: Option<MessageFile>,
+    /// It is news of this library's, which formix-pubsub channels would take for a message.
+    is_news: bool,
 }
 
 /// What became of a message in one channel.
@@ -111,7 +119,39 @@ impl<'a> Sending<'a> {
         newest: &'a AtomicU64,
         keeps: bool,
     ) -> Sending<'a> {
-        Sending { store, record, now, newest, keeps, prefix: Vec::new(), mode: None, file: None }
+        Sending { store, record, now, newest, keeps, prefix: Vec::new(), mode: None, file: None, is_news: false }
+    }
+
+    /// Puts it into this history, or has the history note that it lacks one.
+    pub(super) fn append(&mut self, appender: &Appender) -> Appended {
+        let entry = Entry::of(&self.record);
+        let mut appended = Appended::NoSpace;
+        if !appender.wants_file(&entry) {
+            appended = appender.append(self.store.base(), &entry, self.now.wall_us());
+        }
+        if matches!(appended, Appended::NoSpace) {
+            appended = self.append_by_file(appender, &entry).unwrap_or_else(Appended::Failed);
+        }
+        match appended {
+            Appended::At(offset) => {
+                self.record.managed = Some((appender.epoch(), offset));
+                // The channels get another file if this one cannot say where it is.
+                let trailer = files::trailer(appender.epoch(), offset);
+                if let Some(file) = self.file.take_if(|file| file.append(&trailer).is_err()) {
+                    file.discard(self.store.base());
+                }
+            }
+            Appended::Failed(_) | Appended::NoSpace => appender.note_lost(),
+            Appended::Gone => {}
+        }
+        appended
+    }
+
+    fn append_by_file(&mut self, appender: &Appender, entry: &Entry<'_>) -> Result<Appended> {
+        self.write_prefix()?;
+        self.admit(appender.owner)?;
+        let (base, now) = (Arc::clone(self.store.base()), self.now.wall_us());
+        Ok(appender.append_file(&base, self.file()?, entry, now))
     }
 
     /// It is where it could be brought; answers how late it has become.
@@ -136,7 +176,8 @@ impl<'a> Sending<'a> {
             self.prefix.clear();
             v1::write_prefix(&mut self.prefix, id, timestamp_us, topic, headers_json, len);
         }
-        Ok((self.prefix.len() + self.record.data.len()) as u64)
+        let trailer = if self.record.managed.is_some() { files::TRAILER } else { 0 };
+        Ok((self.prefix.len() + self.record.data.len() + trailer) as u64)
     }
 
     /// To every target; waits for room in the full ones up to `full_timeout`. `first`: what the first of them said to it
@@ -225,6 +266,10 @@ impl<'a> Sending<'a> {
                 return Outcome::Settled;
             }
         };
+        line.passed_by = outbox.is_for_foreign() && !self.is_news;
+        if line.passed_by || (self.is_news && outbox.is_foreign()) {
+            return Outcome::Settled;
+        }
         let is_ring = outbox.is_ring();
         by_file |= !is_ring || outbox.wants_file(&self.record);
         if !by_file && self.keeps && line.kept.is_none() && line.keep(&outbox, self.store, now) {
@@ -339,8 +384,13 @@ impl<'a> Sending<'a> {
             None => {
                 let mode = self.mode.unwrap_or_else(|| self.store.message_file_mode(std::iter::empty()));
                 let home = self.store.home();
-                MessageFile::write(self.store.base(), mode, &self.prefix, self.record.data)
-                    .map_err(|e| Error::os(format_args!("writing a message in the store {}", home.display()), e))?
+                let failed = |e| Error::os(format_args!("writing a message in the store {}", home.display()), e);
+                let file =
+                    MessageFile::write(self.store.base(), mode, &self.prefix, self.record.data).map_err(failed)?;
+                if let Some((epoch, offset)) = self.record.managed {
+                    file.append(&files::trailer(epoch, offset)).map_err(failed)?;
+                }
+                file
             }
         };
         Ok(self.file.insert(file))
@@ -397,4 +447,47 @@ impl<'a> Sending<'a> {
             full.retain(|&at| matches!(self.send_to(&mut lines[at], tally), Outcome::Full(_)));
         }
     }
+}
+
+/// How long the news that a topic was deleted waits for room in a channel that is full and rejects.
+const NEWS_WAIT: Duration = Duration::from_millis(100);
+
+/// Tells the channels on exactly this topic that it was deleted.
+pub(crate) fn announce_deletion(store: &Store, topic: &str, epoch: u64) -> Result<()> {
+    let now = Moment::now();
+    store.registry().refresh(store, now)?;
+    let mut targets = store.registry().matching(topic);
+    targets.retain(|target| target.pattern.as_str() == topic);
+    let mut lines: Vec<Line> = targets.into_iter().map(Line::new).collect();
+    let record = Record {
+        id: store.next_ids(now, 1)?,
+        timestamp_us: now.wall_us(),
+        topic,
+        headers_json: "{}",
+        data: b"",
+        managed: Some((epoch, DELETED)),
+    };
+    let newest = AtomicU64::new(0);
+    let mut sending = Sending::new(store, record, now, &newest, false);
+    sending.is_news = true;
+    let result = sending.send_to_all(&mut lines, None, NEWS_WAIT, &mut Tally::new(topic, 0));
+    sending.finish();
+    result
+}
+
+/// Puts a message of another program into a history.
+pub(crate) fn record(store: &Store, appender: &Appender, message: &Message) -> Appended {
+    let record = Record {
+        id: message.id(),
+        timestamp_us: message.timestamp_us().max(0) as u64,
+        topic: message.topic(),
+        headers_json: message.headers_json(),
+        data: message.data(),
+        managed: None,
+    };
+    let newest = AtomicU64::new(0);
+    let mut sending = Sending::new(store, record, Moment::now(), &newest, false);
+    let appended = sending.append(appender);
+    sending.finish();
+    appended
 }

@@ -62,6 +62,8 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod consumer;
+#[cfg(not(loom))]
+mod look;
 pub(crate) mod memory;
 mod oldest;
 #[cfg(not(loom))]
@@ -82,6 +84,8 @@ mod tests;
 pub(crate) mod words;
 
 pub(crate) use consumer::{Consumer, Taken};
+#[cfg(not(loom))]
+pub(crate) use look::{Look, Place, Seen};
 pub(crate) use memory::{Locks, Memory};
 #[cfg(not(loom))]
 pub(crate) use peek::{Glance, glance};
@@ -99,7 +103,8 @@ use std::sync::atomic::{Ordering::Acquire, Ordering::SeqCst};
 
 use crate::sys::chaos::{self, planted};
 use sync::AtomicU64;
-use words::{CHUNK_MAX, CHUNKS_MAX, ChunkState, ChunkWord, Ref};
+pub(crate) use words::Ref;
+use words::{CHUNK_MAX, CHUNKS_MAX, ChunkState, ChunkWord};
 
 const PAGE: usize = 4096;
 /// First word of page 1.

@@ -16,7 +16,7 @@
 
 use super::Memory;
 use crate::error::Result;
-use crate::message::{Message, MessageHead, MessageKind};
+use crate::message::{Message, MessageHead};
 
 const HEAD: usize = 24;
 
@@ -133,14 +133,7 @@ impl Parts {
 /// Copies a record of `len` bytes out of the memory; `Ok(None)`: it is none.
 pub(crate) fn read(memory: &impl Memory, at: usize, len: u32) -> Result<Option<Message>> {
     let Some(parts) = Parts::read(memory, at, len) else { return Ok(None) };
-    let head = MessageHead {
-        id: parts.id,
-        timestamp_us: parts.timestamp_us,
-        kind: MessageKind::Data,
-        dropped_before: 0,
-        epoch: parts.epoch,
-        offset: parts.offset,
-    };
+    let head = MessageHead::of_history(parts.id, parts.timestamp_us as u64, parts.epoch, parts.offset);
     let lengths = (parts.topic_len, parts.headers_len, parts.data_len);
     Message::filled(head, lengths, |topic, headers, data| {
         memory.copy_out(parts.at, topic);

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::ring::Glance;
 use crate::sys::directory::{Directory, EntryPath, Kind};
+use crate::topic::Pattern;
 
 /// A channel as its receiver, `pubsub ls` or a monitor sees it.
 #[derive(Debug, Clone)]
@@ -98,8 +99,30 @@ pub fn list_channels(home: Option<&Path>) -> Result<Vec<ChannelStats>> {
     Ok(channels)
 }
 
+/// The patterns of the living channels, and for how many subscribers each stands.
+pub(crate) fn subscriptions(base: &Directory) -> std::io::Result<Vec<(Pattern, u64)>> {
+    let mut names = Vec::new();
+    base.list(c".", |entry| {
+        if entry.kind == Kind::Directory && layout::parse(entry.name).is_some() {
+            names.push(entry.name.to_vec());
+        }
+        true
+    })?;
+    let alive = names.iter().filter(|name| !cleanup::is_dead(base, name));
+    Ok(alive.filter_map(|name| subscription(base, name)).collect())
+}
+
+fn subscription(base: &Directory, name: &[u8]) -> Option<(Pattern, u64)> {
+    let page = EntryPath::new(name, control::FILE);
+    if let Ok(file) = base.open_at(page.as_c_str(), libc::O_RDONLY, 0) {
+        let (terms, counters) = control::inspect(file.as_fd()).ok()?;
+        return Some((Pattern::foreign(&terms.pattern)?, counters.subscribers));
+    }
+    Some((Pattern::foreign(layout::parse(name)?.spelled)?, 1))
+}
+
 /// One channel; `None` when it went meanwhile.
-fn look_at(home: &Path, base: &Directory, name: &[u8]) -> Option<ChannelStats> {
+pub(super) fn look_at(home: &Path, base: &Directory, name: &[u8]) -> Option<ChannelStats> {
     let parsed = layout::parse(name)?;
     let path = home.join(String::from_utf8_lossy(name).as_ref());
     // What may not be listed is shown all the same.

@@ -3,6 +3,7 @@
 //! ```text
 //! base/                          PUBSUB_HOME, /dev/shm/pubsub or TMP/pubsub
 //!   {pattern}_{random}_{pid}/    a channel: queue (FIFO), control (page), one file a message
+//!   .topic.{topic}/              a managed topic: history, and a file for each of its large messages
 //!   tmp/                         what is being made (new.*) or removed (dead.*), and formix publishers' files
 //!   .pubsub/store                the id counter
 //! ```
@@ -12,6 +13,7 @@
 
 mod access;
 mod cleanup;
+mod examine;
 pub(crate) mod homes;
 mod ids;
 mod layout;
@@ -28,11 +30,13 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
-pub(crate) use cleanup::{new_directory_name, remove_channel, step as clean_step};
+pub(crate) use cleanup::{delete, move_to_dead, new_directory_name, remove_channel, step as clean_step};
+pub use examine::{Fault, Finding, examine};
 pub(crate) use ids::Ids;
 pub(crate) use layout::new_channel_name;
+pub(crate) use listing::subscriptions;
 pub use listing::{ChannelStats, list_channels};
-pub(crate) use registry::{FRESH_NS, Target};
+pub(crate) use registry::{FRESH_NS, Managed, Target};
 
 use access::Access;
 use ids::StorePage;
@@ -299,7 +303,7 @@ impl Store {
         // Taken out of the lock, since the last one to go closes channels itself.
         let holders = self.holders.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         let held: usize = holders.iter().filter_map(Weak::upgrade).map(|holder| holder.close_idle(before)).sum();
-        held + self.registry.all().iter().filter(|target| target.close_if_idle(before)).count()
+        held + self.registry.close_idle(before)
     }
 }
 

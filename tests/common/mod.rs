@@ -308,6 +308,11 @@ impl Baton {
         readable_within(std::os::fd::AsRawFd::as_raw_fd(&self.0), LONG.as_millis() as i32);
     }
 
+    /// Whether it is given, without taking it.
+    pub fn is_given(&self) -> bool {
+        readable_within(std::os::fd::AsRawFd::as_raw_fd(&self.0), 0)
+    }
+
     /// Whether the other end was given up.
     pub fn ended(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0) | Err(_))

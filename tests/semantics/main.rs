@@ -10,6 +10,7 @@ mod drop_oldest;
 mod environment;
 mod liveness;
 mod request;
+mod topics;
 #[path = "../common/transports.rs"]
 mod transports;
 mod waiting;

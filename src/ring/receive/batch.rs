@@ -7,7 +7,7 @@ use super::super::words::Ref;
 use super::super::{Memory, Taken};
 use super::RingInbox;
 use crate::error::Result;
-use crate::message::{Message, MessageKind};
+use crate::message::{Message, MessageHead};
 use crate::packed::{self, Record};
 
 /// What came of taking messages into a buffer.
@@ -113,13 +113,14 @@ impl RingInbox {
 #[inline]
 fn pack(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64]) -> Result<Step> {
     let Some(parts) = Parts::read(memory, at, len) else { return Ok(Step::Malformed) };
+    let head = MessageHead::of_history(parts.id, parts.timestamp_us as u64, parts.epoch, parts.offset);
     let record = Record {
-        id: parts.id,
-        timestamp_us: parts.timestamp_us,
-        kind: MessageKind::Data,
+        id: head.id,
+        timestamp_us: head.timestamp_us,
+        kind: head.kind,
         dropped_before: 0,
-        epoch: parts.epoch,
-        offset: parts.offset,
+        epoch: head.epoch,
+        offset: head.offset,
         topic_len: parts.topic_len,
         headers_len: parts.headers_len,
         data_len: parts.data_len,
