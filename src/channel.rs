@@ -185,6 +185,16 @@ impl Channel {
         };
         let mut terms = terms;
         if transport == Transport::Ring {
+            if store.base().is_remote() {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format_args!(
+                        "the store {} is on a network file system, where memory cannot be shared; use a local one, or \
+                         files (PUBSUB_TRANSPORT=files) on one host",
+                        store.home().display()
+                    ),
+                ));
+            }
             terms.ring = Some(layout(&terms)?);
         }
         let (name, inbox) = make(&store, pattern.clone(), terms)
@@ -228,6 +238,21 @@ impl Channel {
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its store.
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Its directory's name in the store.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it can still receive: this process opened it, and nobody has deleted its directory.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.interrupt.fifo.is_here() && self.inbox.is_there()
     }
 
     /// An error in a forked child.
@@ -292,6 +317,12 @@ impl Channel {
         self.monitor.clone()
     }
 
+    /// Messages know which store they came from.
+    fn marked(&self, mut message: Message) -> Message {
+        message.set_home(self.store.number());
+        message
+    }
+
     /// The next message from the ring or the FIFO.
     fn next(&mut self) -> Result<Option<Message>> {
         match self.next_from_ring()? {
@@ -308,7 +339,8 @@ impl Channel {
         }
         let Some(ring) = &mut self.ring else { return Ok(None) };
         self.turn += 1;
-        ring.next()
+        let message = ring.next()?;
+        Ok(message.map(|message| self.marked(message)))
     }
 
     /// Whether nothing comes before what is in the ring, if there is one.
@@ -338,6 +370,11 @@ impl Channel {
     /// The next message when the ring is empty, or it is the turn of something else.
     #[cold]
     fn next_beside(&mut self) -> Result<Option<Message>> {
+        let message = self.take_beside()?;
+        Ok(message.map(|message| self.marked(message)))
+    }
+
+    fn take_beside(&mut self) -> Result<Option<Message>> {
         if self.replay.is_some() { self.next_after_replay() } else { self.next_from_fifo() }
     }
 
@@ -495,6 +532,8 @@ impl Channel {
             if self.is_rings_turn() {
                 if let Some(ring) = &mut self.ring {
                     let Ok(taken) = ring.next_batch(messages, (max - count).min(TURN - self.turn)) else { break };
+                    let new = messages.len() - taken as usize;
+                    messages[new..].iter_mut().for_each(|message| message.set_home(self.store.number()));
                     self.turn += taken;
                     count += taken;
                 }
@@ -643,16 +682,10 @@ fn beginning(pattern: &Pattern, options: &ChannelOptions) -> Result<Option<Begin
 /// What to use when this is asked for.
 fn transport(asked: Transport) -> Result<Transport> {
     let ring = || {
-        if !cfg!(feature = "ring") {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "this version of libpubsub has no ring transport; use files, or leave the choice to it",
-            ));
-        }
         if !has_pair_swap() {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "this processor has no 16-byte compare-and-swap, which rings need; use files",
+                "this processor has no 16-byte compare-and-swap, which rings need; use files (PUBSUB_TRANSPORT=files)",
             ));
         }
         Ok(Transport::Ring)
@@ -661,12 +694,12 @@ fn transport(asked: Transport) -> Result<Transport> {
         Transport::Files => Ok(Transport::Files),
         Transport::Ring => ring(),
         Transport::Default => match std::env::var_os("PUBSUB_TRANSPORT") {
-            Some(name) if name == "ring" => ring(),
-            Some(name) if !name.is_empty() && name != "files" => Err(Error::new(
+            Some(name) if name == "files" => Ok(Transport::Files),
+            Some(name) if !name.is_empty() && name != "ring" => Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format_args!("PUBSUB_TRANSPORT is '{}'; it can be 'ring' or 'files'", name.to_string_lossy()),
             )),
-            _ => Ok(Transport::Files),
+            _ => ring(),
         },
     }
 }

@@ -4,11 +4,14 @@ use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{geteuid, mkfifo};
+use pubsub::{Channel, ChannelOptions, Publisher, PublisherOptions};
 use serde_json::Value;
 
 use crate::support::{Ended, Running, Store};
@@ -81,6 +84,34 @@ fn a_healthy_store_and_one_that_is_not_there_have_nothing_wrong() {
     let ended = store.ok(["doctor"]);
     assert!(ended.words.contains("nothing is wrong"), "{ended:?}");
     end(sub);
+}
+
+#[test]
+fn a_store_at_work_has_nothing_wrong() {
+    let store = Store::new();
+    store.ok(["topics", "create", "work.topic"]);
+    let (home, ended) = (Some(store.home()), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for i in 0..3 {
+            let (home, ended) = (home.clone(), &ended);
+            scope.spawn(move || {
+                let options = PublisherOptions { home: home.clone(), ..Default::default() };
+                let publisher = Publisher::open("work.topic", &options).unwrap();
+                let options = ChannelOptions { home, ..Default::default() };
+                while !ended.load(Ordering::Relaxed) {
+                    let mut channel = Channel::open("work.=", &options).unwrap();
+                    // Some of them in files.
+                    publisher.publish(&vec![0; if i == 0 { 1 << 20 } else { 10 }], None).unwrap();
+                    while channel.fetch().unwrap().is_some() {}
+                    channel.close().unwrap();
+                }
+            });
+        }
+        for _ in 0..5 {
+            assert_eq!(doctor(&store), (Some(0), vec![]));
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod doctor;
 mod lists;
 mod publish;
 mod record;
+mod request;
 mod signals;
 mod stores;
 mod subscribe;

@@ -48,7 +48,7 @@ impl Context {
 pub enum Outcome {
     /// It did what it was asked to.
     Done,
-    /// `sub`: the timeout passed before `--count` messages arrived.
+    /// `sub`: the timeout passed before `--count` messages arrived; `request`: before a reply did.
     TooFew,
     /// `doctor`: it found something that is wrong.
     Faults,

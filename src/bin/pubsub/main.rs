@@ -14,6 +14,7 @@ mod completions;
 mod context;
 mod disk;
 mod doctor;
+mod exec;
 mod format;
 mod gc;
 mod init;
@@ -26,6 +27,8 @@ mod progress;
 mod publish;
 mod record;
 mod recording;
+mod reply;
+mod request;
 mod signals;
 mod stats;
 mod subscribe;
@@ -46,13 +49,14 @@ Exit codes:
   0  done; also when whoever reads the output stops reading (pubsub sub a | head)
   1  it could not be done; the reason is on standard error
   2  the command line is wrong: an option, a topic, a header
-  3  sub, record: the timeout passed before --count messages arrived
+  3  sub, record: the timeout passed before --count messages arrived; request: no reply in time
   4  doctor: something is wrong
   101  a defect of this program: please report it
 
-  SIGINT (Ctrl-C), SIGTERM and SIGHUP end sub, play, top, bench and topics keep in good order, channels closed; the
-  command then dies of the signal, which shells show as 130, 143 or 129. They are the usual end of record, whose exit
-  code is 0, as is that of top when Ctrl-C is pressed in it. A second signal ends a sub at once.
+  SIGINT (Ctrl-C), SIGTERM and SIGHUP end sub, request, reply, play, top, bench and topics keep in good order,
+  channels closed; the command then dies of the signal, which shells show as 130, 143 or 129. They are the usual
+  end of record, whose exit code is 0, as is that of top when Ctrl-C is pressed in it. A second signal ends a sub
+  at once.
 
 Environment:
   PUBSUB_HOME       the store's directory, unless --home says another
@@ -80,6 +84,8 @@ struct Cli {
 enum Command {
     Pub(publish::Args),
     Sub(subscribe::Args),
+    Request(request::Args),
+    Reply(reply::Args),
     Ls(list::Args),
     Topics(topics::Args),
     Top(top::Args),
@@ -103,6 +109,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Pub(args) => publish::run(args, &cli.context),
         Command::Sub(args) => subscribe::run(args, &cli.context),
+        Command::Request(args) => request::run(args, &cli.context),
+        Command::Reply(args) => reply::run(args, &cli.context),
         Command::Ls(args) => list::run(args, &cli.context),
         Command::Topics(args) => topics::run(args, &cli.context),
         Command::Top(args) => top::run(args, &cli.context),
