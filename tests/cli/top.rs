@@ -100,7 +100,8 @@ fn it_shows_the_channels_live_and_its_keys_work() {
     assert_eq!(store.run(["pub", "full.x", "x"]).code(), Some(1));
 
     let terminal = Terminal::run(&store, 120, 24, &around("\"$PUBSUB\" top --interval 0.1"));
-    let screen = terminal.wait_for_text("busy.=");
+    // The last line is drawn last.
+    let screen = terminal.wait_for_text(" q  quit");
     let row = |screen: &str, pattern: &str| -> String {
         let row = screen.lines().find(|line| line.contains(&format!("│{pattern}")));
         row.unwrap_or_else(|| panic!("no {pattern}:\n{screen}")).to_owned()
@@ -206,8 +207,8 @@ fn a_small_terminal_shows_what_fits_and_follows_its_size() {
     let store = Store::new();
     let subs: Vec<_> = (0..9).map(|i| store.sub(1, &[&format!("topic.{i}")])).collect();
     let terminal = Terminal::run(&store, 30, 8, "\"$PUBSUB\" top --interval 0.1");
-    let screen = terminal.wait_for_text("topic.0");
-    assert!(!screen.contains("topic.8") && screen.contains("of 9"), "{screen}");
+    let screen = terminal.wait_for_text(" q  quit");
+    assert!(screen.contains("topic.0") && !screen.contains("topic.8") && screen.contains("of 9"), "{screen}");
     assert!(screen.lines().all(|line| line.chars().count() <= 30));
     terminal.press(&["End"]);
     terminal.wait_for("the last", |screen| screen.contains("topic.8") && !screen.contains("topic.0"));
