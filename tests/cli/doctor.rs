@@ -90,8 +90,16 @@ fn a_healthy_store_and_one_that_is_not_there_have_nothing_wrong() {
 fn a_store_at_work_has_nothing_wrong() {
     let store = Store::new();
     store.ok(["topics", "create", "work.topic"]);
+    /// Also when the test fails.
+    struct Ends<'a>(&'a AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let (home, ended) = (Some(store.home()), AtomicBool::new(false));
     thread::scope(|scope| {
+        let _ends = Ends(&ended);
         for i in 0..3 {
             let (home, ended) = (home.clone(), &ended);
             scope.spawn(move || {
@@ -110,7 +118,6 @@ fn a_store_at_work_has_nothing_wrong() {
         for _ in 0..5 {
             assert_eq!(doctor(&store), (Some(0), vec![]));
         }
-        ended.store(true, Ordering::Relaxed);
     });
 }
 
@@ -164,7 +171,7 @@ fn a_store_that_was_never_finished_is_found_beside() {
 fn strays_and_things_of_the_wrong_kind_are_found() {
     let (store, sub, channel) = healthy();
     let home = store.home();
-    for stray in ["notes.txt", "tmp/core", &format!("{channel}/x"), "a_b_1"] {
+    for stray in ["notes.txt", ".pubsub/notes", "tmp/core", &format!("{channel}/x"), "a_b_1"] {
         File::create(home.join(stray)).unwrap();
         assert_found(&store, true, "stray", stray);
         fs::remove_file(home.join(stray)).unwrap();

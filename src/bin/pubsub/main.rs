@@ -106,6 +106,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return answer_without_command(&error),
     };
+    // Without it, a store that another program damages is a core dump. What keeps the handler out keeps nothing else.
+    let _ = pubsub::end_on_bus_error();
     let result = match cli.command {
         Command::Pub(args) => publish::run(args, &cli.context),
         Command::Sub(args) => subscribe::run(args, &cli.context),
