@@ -139,8 +139,8 @@ fn it_shows_the_channels_live_and_its_keys_work() {
     terminal.press(&["r"]);
     assert!(first(&terminal.wait_for_text("by pattern, reversed")).contains("│full.+"));
 
-    // The filter.
-    terminal.press(&["/", "B", "u"]);
+    // The filter; all keys at once, as a quick hand or a slow line may deliver them.
+    terminal.press(&["-l", "/Bu"]);
     let screen = terminal.wait_for_text("1 channel  with 'Bu'");
     assert!(screen.contains("Enter keeps it") && !screen.contains("│full.+"), "{screen}");
     terminal.press(&["Enter"]);
@@ -200,6 +200,23 @@ fn a_panic_gives_the_terminal_back_and_is_read_there() {
     let terminal = Terminal::run(&store, 100, 24, &around("PUBSUB_PLANT='top panics' \"$PUBSUB\" top"));
     let screen = assert_given_back(&terminal, 101);
     assert!(screen.contains("planted"), "{screen}");
+}
+
+#[test]
+fn it_ends_with_its_terminal() {
+    let store = Store::new();
+    // It ignores the hang-up, as under nohup, and sees that there is nobody any more.
+    let script =
+        "trap '' HUP; echo $$ > PID; exec \"$PUBSUB\" top".replace("PID", store.beside("pid").to_str().unwrap());
+    let terminal = Terminal::run(&store, 80, 24, &script);
+    terminal.wait_for_text("Nobody listens here yet");
+    let pid: i32 = std::fs::read_to_string(store.beside("pid")).unwrap().trim().parse().unwrap();
+    drop(terminal);
+    let start = Instant::now();
+    while kill(Pid::from_raw(pid), None).is_ok() {
+        assert!(start.elapsed() < DRAWN, "it goes on without a terminal");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
