@@ -35,6 +35,8 @@ const NAPPING_NS: u64 = 1_000;
 const PAUSES: u32 = 2;
 /// How often a receiver yields before it sleeps.
 const YIELDS: u32 = 50;
+/// And for how long: what fifty take where nobody else wants the processor, and some more.
+const YIELDING_NS: u64 = 50_000;
 
 /// Pauses until then; answers when it is.
 fn pause_until(due: u64) -> u64 {
@@ -106,6 +108,10 @@ impl RingInbox {
                     std::thread::yield_now();
                     if self.has_message() {
                         return true;
+                    }
+                    // Others had the processor for whole slices: fifty of those would be an age, to a timeout or an interrupt.
+                    if clock::monotonic_ns() >= now + YIELDING_NS {
+                        break;
                     }
                 }
                 return false;
