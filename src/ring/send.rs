@@ -85,6 +85,12 @@ pub(crate) fn file_name(tag: u32) -> String {
     format!("r{tag:x}")
 }
 
+/// Whether a file may be one that a ref names.
+pub(crate) fn is_file_name(name: &[u8]) -> bool {
+    let tag = name.strip_prefix(b"r").and_then(|hex| std::str::from_utf8(hex).ok());
+    tag.and_then(|hex| u32::from_str_radix(hex, 16).ok()).is_some_and(|tag| file_name(tag).as_bytes() == name)
+}
+
 /// Removes the file of a message that is dropped. It may be gone with the channel.
 fn unlink(base: &Directory, directory: &[u8], tag: u32) {
     let name = file_name(tag);
