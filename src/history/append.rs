@@ -247,7 +247,7 @@ impl Appender {
 
     /// Whether the topic was deleted by one who was killed before saying so, now and then.
     fn is_removed(&self, now_us: u64) -> bool {
-        if now_us.saturating_sub(self.looked_us.load(Relaxed)) < LOOK_US {
+        if now_us.wrapping_sub(self.looked_us.load(Relaxed)) < LOOK_US {
             return false;
         }
         self.looked_us.store(now_us, Relaxed);
