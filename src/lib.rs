@@ -77,10 +77,12 @@ mod message;
 mod monitor;
 mod packed;
 mod publisher;
+mod recorder;
 mod ring;
 mod store;
 mod sys;
 mod topic;
+mod topics;
 
 /// What the fuzz targets call; built for them only.
 #[cfg(fuzzing)]
@@ -95,8 +97,13 @@ pub use error::{Error, ErrorKind, Result};
 pub use message::{HeaderValue, Headers, Message, MessageKind};
 pub use monitor::Monitor;
 pub use publisher::{Payload, Publisher, PublisherOptions, last_rejected, publish};
+pub use recorder::Recorder;
 pub use store::{ChannelStats, StoreOptions, cleanup, create_store, home, list_channels};
 pub use topic::{Pattern, validate_topic};
+pub use topics::{
+    HistorySlice, Resume, TopicOptions, TopicStats, create_topic, delete_topic, topic_history, topic_history_from,
+    topic_stats, topics,
+};
 
 /// The Rust programs in the README compile.
 #[cfg(doctest)]

@@ -122,6 +122,7 @@ impl ps_channel_options {
             capacity_messages: self.capacity_messages,
             // SAFETY: the caller's promise is ours.
             home: unsafe { arguments::home_buf(self.home) }?,
+            ..Default::default()
         })
     }
 }
