@@ -31,6 +31,12 @@ impl Context {
         printable(self.home().unwrap_or_else(|| pubsub::home()).to_string_lossy().as_bytes())
     }
 
+    /// Whether only what matters is to be said.
+    #[cfg(feature = "serve")]
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Words for a person, on standard error, unless `--quiet`.
     pub fn say(&self, words: &str) {
         if !self.quiet {

@@ -14,6 +14,8 @@ mod list;
 mod output;
 mod program;
 mod publish;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 mod subscribe;
 mod values;
@@ -56,6 +58,8 @@ enum Command {
     Ls(list::Args),
     Gc(gc::Args),
     Init(init::Args),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +73,8 @@ fn main() -> ExitCode {
         Command::Ls(args) => list::run(args, &cli.context),
         Command::Gc(args) => gc::run(args, &cli.context),
         Command::Init(args) => init::run(args, &cli.context),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args, &cli.context),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
