@@ -18,6 +18,7 @@ use crate::message::Message;
 use crate::message::id::TOKEN;
 use crate::monitor::Monitor;
 use crate::packed;
+use crate::replay::{Beginning, Replay};
 use crate::ring::{Layout, RingInbox};
 use crate::store::{self, ChannelStats, FRESH_NS, Store};
 use crate::sys::chaos;
@@ -91,6 +92,8 @@ pub struct Channel {
     inbox: Inbox,
     /// Where the messages of libpubsub publishers come from, unless they travel by files.
     ring: Option<RingInbox>,
+    /// What comes from histories first.
+    replay: Option<Replay>,
     /// Messages taken from the ring since the FIFO was looked at.
     turn: u32,
     interrupt: Arc<Interrupt>,
@@ -147,8 +150,20 @@ impl Channel {
     /// Errors: [`InvalidTopic`](ErrorKind::InvalidTopic); [`StoreFull`](ErrorKind::StoreFull),
     /// [`Permission`](ErrorKind::Permission) and [`Io`](ErrorKind::Io) from the store;
     /// [`Unsupported`](ErrorKind::Unsupported) for a transport that this version does not have.
+    /// With [`resume`](ChannelOptions::resume): [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern with wildcards,
+    /// [`NotFound`](ErrorKind::NotFound) for a topic that is not managed.
     pub fn open(topic: &str, options: &ChannelOptions) -> Result<Channel> {
+        Channel::open_for(topic, options, false)
+    }
+
+    /// A channel that libpubsub publishers pass by: a recorder's.
+    pub(crate) fn open_for_foreign(topic: &str, options: &ChannelOptions) -> Result<Channel> {
+        Channel::open_for(topic, options, true)
+    }
+
+    fn open_for(topic: &str, options: &ChannelOptions, for_foreign: bool) -> Result<Channel> {
         let pattern = Pattern::parse(topic)?;
+        let beginning = beginning(&pattern, options)?;
         let transport = transport(options.transport)?;
         let store = Store::at(options.home.as_deref())?;
         store::clean_step(&store);
@@ -161,13 +176,14 @@ impl Channel {
             capacity_bytes: or_default(options.capacity_bytes, CAPACITY_BYTES),
             pid: process::pid(),
             opened_us: clock::wall_us(),
+            for_foreign,
             ring: None,
         };
         let mut terms = terms;
         if transport == Transport::Ring {
             terms.ring = Some(layout(&terms)?);
         }
-        let (name, inbox) = make(&store, pattern, terms)
+        let (name, inbox) = make(&store, pattern.clone(), terms)
             .map_err(|e| Error::os(format_args!("opening a channel on '{topic}' in {}", store.home().display()), e))?;
         let interrupt = Interrupt {
             pending: AtomicBool::new(false),
@@ -179,8 +195,9 @@ impl Channel {
         let ring = control.terms().ring.map(|layout| {
             RingInbox::new(layout, Arc::clone(&control), held, Arc::clone(store.base()), name.as_bytes())
         });
-        Ok(Channel {
+        let mut channel = Channel {
             ring,
+            replay: None,
             turn: 0,
             topic: topic.to_string(),
             monitor: Monitor::new(topic.to_string(), path.clone(), Arc::new(inbox.figures())),
@@ -190,7 +207,12 @@ impl Channel {
             inbox,
             interrupt: Arc::new(interrupt),
             closed: false,
-        })
+        };
+        // Now that what is new waits in its queue.
+        if let Some(beginning) = beginning {
+            channel.replay = Replay::open(&channel.store, &pattern, beginning)?;
+        }
+        Ok(channel)
     }
 
     /// The pattern it was opened with.
@@ -224,6 +246,9 @@ impl Channel {
                 self.inbox.keep_token()?;
             }
         }
+        if self.replay.as_ref().is_some_and(Replay::has_message) {
+            self.inbox.keep_token()?;
+        }
         Ok(self.interrupt.fifo.raw())
     }
 
@@ -249,7 +274,7 @@ impl Channel {
     /// Says for how many subscribers this channel stands (1 when nobody says), for [`TopicStats`](crate::TopicStats): a gateway
     /// serves many with one.
     pub fn set_subscribers(&self, subscribers: u64) {
-        let _ = subscribers;
+        self.inbox.shared().0.set_subscribers(subscribers);
     }
 
     /// Counters and bounds, now.
@@ -262,8 +287,33 @@ impl Channel {
         self.monitor.clone()
     }
 
-    /// The next message from the ring or the FIFO.
+    /// The next message: what the caller gave back, then what histories have, then what is new.
     fn next(&mut self) -> Result<Option<Message>> {
+        let Some(replay) = &mut self.replay else { return self.next_live() };
+        if self.inbox.has_returned() {
+            return self.inbox.next();
+        }
+        if let Some(message) = replay.next(&self.store)? {
+            self.inbox.shared().0.count_received();
+            if replay.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(Some(message));
+        }
+        loop {
+            let Some(message) = self.next_live()? else { return Ok(None) };
+            let message = match &mut self.replay {
+                Some(replay) => replay.live(message),
+                None => Some(message),
+            };
+            if message.is_some() {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// The next message from the ring or the FIFO.
+    fn next_live(&mut self) -> Result<Option<Message>> {
         let Some(ring) = &mut self.ring else { return self.inbox.next() };
         if self.inbox.has_returned() {
             return self.inbox.next();
@@ -463,6 +513,22 @@ impl Drop for Channel {
     }
 }
 
+/// Where to begin.
+fn beginning(pattern: &Pattern, options: &ChannelOptions) -> Result<Option<Beginning>> {
+    match (options.resume, options.replay_last) {
+        (Some(_), _) if !pattern.is_exact() => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format_args!(
+                "a channel on '{}' cannot resume: each topic has a history of its own; open a channel on one topic",
+                pattern.as_str()
+            ),
+        )),
+        (Some(resume), _) => Ok(Some(Beginning::Behind(resume))),
+        (None, 0) => Ok(None),
+        (None, last) => Ok(Some(Beginning::Last(last))),
+    }
+}
+
 /// What to use when this is asked for.
 fn transport(asked: Transport) -> Result<Transport> {
     let ring = || {
@@ -562,9 +628,6 @@ fn try_make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String
     };
     chaos::point("open.renamed");
     // See `store::registry`: a publisher that looked just before the rename does not look again for that long.
-    let seen = clock::monotonic_ns() + FRESH_NS;
-    while clock::monotonic_ns() < seen {
-        std::hint::spin_loop();
-    }
+    clock::spin_ns(FRESH_NS);
     Ok((name, inbox))
 }

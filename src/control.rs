@@ -17,6 +17,8 @@
 //! | 40 | overflow: 1 when a message file was linked whose id did not fit into the FIFO | all |
 //! | 48, 49 | messages rejected, dropped | publishers |
 //! | 56, 57 | messages received, entries malformed | receiver |
+//! | 58 | for how many subscribers the channel stands | receiver |
+//! | 59 | 1: libpubsub publishers pass it by, for it only wants what formix-pubsub programs publish | receiver, before the channel can be seen |
 //!
 //! The receiver holds the lock of byte 0 of this file from before the channel can be seen until it is gone; a channel
 //! whose lock is free is dead for ever, since no channel is opened twice.
@@ -50,7 +52,7 @@ const VERSION: u64 = 1;
 const BYTES: usize = 4096;
 const WORDS: usize = BYTES / 8;
 /// The lock byte of the receiver.
-const RECEIVER: i64 = 0;
+pub(crate) const RECEIVER: i64 = 0;
 
 const W_MAGIC: usize = 0;
 const W_VERSION: usize = 1;
@@ -71,6 +73,8 @@ const W_REJECTED: usize = 48;
 const W_DROPPED: usize = 49;
 const W_RECEIVED: usize = 56;
 const W_MALFORMED: usize = 57;
+const W_SUBSCRIBERS: usize = 58;
+const W_FOR_FOREIGN: usize = 59;
 const W_PATTERN: usize = 128;
 
 /// What a full channel does with the next message.
@@ -106,6 +110,8 @@ pub(crate) struct Terms {
     pub capacity_bytes: u64,
     pub pid: u32,
     pub opened_us: u64,
+    /// libpubsub publishers pass it by: a recorder's.
+    pub for_foreign: bool,
     /// The ring behind the page; `None`: messages travel by files alone.
     pub ring: Option<Layout>,
 }
@@ -117,6 +123,8 @@ pub(crate) struct Counters {
     pub dropped: u64,
     pub received: u64,
     pub malformed: u64,
+    /// For how many subscribers it stands.
+    pub subscribers: u64,
 }
 
 /// Why a control page cannot be used.
@@ -173,6 +181,8 @@ impl Control {
         set(W_CAPACITY_BYTES, terms.capacity_bytes);
         set(W_PID, u64::from(terms.pid));
         set(W_OPENED, terms.opened_us);
+        set(W_SUBSCRIBERS, 1);
+        set(W_FOR_FOREIGN, terms.for_foreign as u64);
         set(W_PATTERN_LEN, terms.pattern.len() as u64);
         for (i, piece) in terms.pattern.as_bytes().chunks(8).enumerate() {
             let mut bytes = [0; 8];
@@ -296,6 +306,10 @@ impl Control {
         self.figure(W_RECEIVED).fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn set_subscribers(&self, subscribers: u64) {
+        self.figure(W_SUBSCRIBERS).store(subscribers, Relaxed);
+    }
+
     pub(crate) fn count_malformed(&self) {
         self.figure(W_MALFORMED).fetch_add(1, Relaxed);
     }
@@ -312,6 +326,7 @@ fn counters(load: impl Fn(usize) -> u64) -> Counters {
         dropped: load(W_DROPPED),
         received: load(W_RECEIVED),
         malformed: load(W_MALFORMED),
+        subscribers: load(W_SUBSCRIBERS),
     }
 }
 
@@ -376,6 +391,7 @@ pub(crate) fn inspect(file: BorrowedFd<'_>) -> Result<(Terms, Counters), Unusabl
         capacity_bytes: word(W_CAPACITY_BYTES),
         pid: word(W_PID) as u32,
         opened_us: word(W_OPENED),
+        for_foreign: word(W_FOR_FOREIGN) == 1,
         ring,
     };
     Ok((terms, counters(word)))
@@ -399,6 +415,7 @@ mod tests {
             capacity_bytes: bytes,
             pid: 7,
             opened_us: 9,
+            for_foreign: false,
             ring: None,
         }
     }

@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{Delivery, FileMode, MessageFile, Outbox};
-use crate::message::{Headers, v1};
+use crate::files::{self, Delivery, FileMode, MessageFile, Outbox};
+use crate::history::{Appended, Appender, Entry};
+use crate::message::id::is_native;
+use crate::message::{DELETED, Headers, Message, v1};
 use crate::ring::Record;
-use crate::store::{Store, Target};
+use crate::store::{Managed, Store, Target};
 use crate::sys::chaos;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fifo::{self, Wait};
@@ -59,6 +61,8 @@ struct Route {
     store: Arc<Store>,
     version: u64,
     targets: Arc<[Arc<Target>]>,
+    /// The topic's history, if it is managed.
+    managed: Option<Arc<Managed>>,
 }
 
 thread_local! {
@@ -102,7 +106,8 @@ impl Route {
             match store.registry().refresh(&store) {
                 Ok(version) => {
                     let targets = store.registry().matching(topic).into();
-                    return Ok(Route { store, version, targets });
+                    let managed = store.registry().managed(topic);
+                    return Ok(Route { store, version, targets, managed });
                 }
                 Err(_) if store.is_gone() && !last => {}
                 Err(error) => return Err(error),
@@ -153,6 +158,7 @@ impl Publisher {
             Ok(version) if version == route.version && !route.store.is_gone() => {}
             Ok(version) if !route.store.is_gone() => {
                 route.targets = route.store.registry().matching(&self.topic).into();
+                route.managed = route.store.registry().managed(&self.topic);
                 route.version = version;
             }
             Err(error) if !route.store.is_gone() => return Err(error),
@@ -223,6 +229,46 @@ impl Publisher {
     }
 }
 
+/// How long the news that a topic was deleted waits for room in a channel that is full and rejects.
+const NEWS_WAIT: Duration = Duration::from_millis(100);
+
+/// Tells the channels on exactly this topic that it was deleted.
+pub(crate) fn announce_deletion(store: &Arc<Store>, topic: &str, epoch: u64) -> Result<()> {
+    store.registry().refresh(store)?;
+    let mut targets = store.registry().matching(topic);
+    targets.retain(|target| target.pattern.as_str() == topic);
+    with_prefix(|prefix| {
+        prefix.clear();
+        let now = clock::wall_us();
+        v1::write_prefix(prefix, store.next_id(now)?, now, topic, "{}", 0);
+        let mut sending = Sending::new(store, prefix, now, topic, "{}", b"");
+        (sending.place, sending.is_news) = (Some((epoch, DELETED)), true);
+        let mut tally = Tally { topic, taken: 0, rejected: 0, reason: None };
+        let result = sending.send_to_all(&targets, NEWS_WAIT, &mut tally);
+        if let Some(file) = sending.file.take() {
+            file.discard(store.base());
+        }
+        result
+    })
+}
+
+/// Puts a message of another program into a history.
+pub(crate) fn record(store: &Store, appender: &Appender, message: &Message) -> Result<Appended> {
+    let (topic, headers, data) = (message.topic(), message.headers_json(), message.data());
+    let len = v1::checked_data_len(topic, headers, data.len())?;
+    with_prefix(|prefix| {
+        prefix.clear();
+        let published = message.timestamp_us().max(0) as u64;
+        v1::write_prefix(prefix, message.id(), published, topic, headers, len);
+        let mut sending = Sending::new(store, prefix, published, topic, headers, data);
+        let appended = sending.keep(appender);
+        if let Some(file) = sending.file.take() {
+            file.discard(store.base());
+        }
+        Ok(appended)
+    })
+}
+
 /// Who took one message, and who did not.
 struct Tally<'a> {
     topic: &'a str,
@@ -238,6 +284,11 @@ impl Tally<'_> {
         if let Some(outbox) = outbox {
             outbox.count_rejected();
         }
+        self.weigh(error);
+    }
+
+    /// Notes a reason, to be told if no channel takes it.
+    fn weigh(&mut self, error: Error) {
         let weight = |error: &Error| match error.kind() {
             ErrorKind::StoreFull => 3,
             ErrorKind::Permission => 2,
@@ -257,7 +308,7 @@ impl Tally<'_> {
 
     fn answer(self) -> Result<usize> {
         LAST_REJECTED.set(self.rejected);
-        if self.taken > 0 || self.rejected == 0 {
+        if self.taken > 0 || (self.rejected == 0 && self.reason.is_none()) {
             return Ok(self.taken);
         }
         Err(self.reason.unwrap_or_else(|| {
@@ -278,15 +329,19 @@ impl Route {
     fn deliver(&self, topic: &str, data: &[u8], headers: &str, full_timeout: Duration) -> Result<usize> {
         LAST_REJECTED.set(0);
         let len = v1::checked_data_len(topic, headers, data.len())?;
-        if self.targets.is_empty() {
+        if self.targets.is_empty() && self.managed.is_none() {
             return Ok(0);
         }
         with_prefix(|prefix| {
             prefix.clear();
             let now = clock::wall_us();
             v1::write_prefix(prefix, self.store.next_id(now)?, now, topic, headers, len);
-            let mut sending = Sending { store: &self.store, prefix, now, topic, headers, data, mode: None, file: None };
+            let mut sending = Sending::new(&self.store, prefix, now, topic, headers, data);
             let mut tally = Tally { topic, taken: 0, rejected: 0, reason: None };
+            // First: who opens a channel with a replay drops live messages that the history had by then.
+            if let Some(managed) = &self.managed {
+                sending.append(managed, &mut tally);
+            }
             let result = sending.send_to_all(&self.targets, full_timeout, &mut tally);
             if let Some(file) = sending.file.take() {
                 file.discard(self.store.base());
@@ -314,6 +369,10 @@ struct Sending<'a> {
     mode: Option<FileMode>,
     /// The message in a file, once a channel has room for it.
     file: Option<MessageFile>,
+    /// Its place in the topic's history (epoch, offset).
+    place: Option<(u64, u64)>,
+    /// Whether it is news of libpubsub's, which formix-pubsub channels would take for a message.
+    is_news: bool,
 }
 
 /// What became of a message in one channel.
@@ -322,9 +381,68 @@ enum Outcome {
     Full(Arc<Outbox>),
 }
 
-impl Sending<'_> {
+impl<'a> Sending<'a> {
+    fn new(
+        store: &'a Store,
+        prefix: &'a mut Vec<u8>,
+        now: u64,
+        topic: &'a str,
+        headers: &'a str,
+        data: &'a [u8],
+    ) -> Sending<'a> {
+        Sending { store, prefix, now, topic, headers, data, mode: None, file: None, place: None, is_news: false }
+    }
+
+    /// Puts it into the topic's history.
+    fn append(&mut self, managed: &Managed, tally: &mut Tally<'_>) {
+        // A topic that was deleted may have been created again.
+        for _ in 0..2 {
+            let appended = match managed.appender(self.store, clock::monotonic_ns()) {
+                Ok(Some(appender)) => self.keep(&appender),
+                Ok(None) => return,
+                Err(error) => Appended::Failed(error),
+            };
+            match appended {
+                Appended::At(_) => return,
+                Appended::Gone => managed.close(),
+                Appended::Failed(error) => return tally.weigh(error),
+            }
+        }
+    }
+
+    /// Puts it into this history.
+    fn keep(&mut self, appender: &Appender) -> Appended {
+        let entry = Entry { id: self.id(), timestamp_us: self.now, headers_json: self.headers, data: self.data };
+        let appended = if appender.wants_file(&entry) {
+            match self.put_into_file(appender) {
+                Ok(appended) => appended,
+                Err(error) => Appended::Failed(appender.lacks(error)),
+            }
+        } else {
+            appender.append(self.store.base(), &entry)
+        };
+        if let Appended::At(offset) = appended {
+            self.place = Some((appender.epoch(), offset));
+            // The channels get another file if this one cannot say where it is.
+            let trailer = files::trailer(appender.epoch(), offset);
+            if let Some(file) = self.file.take_if(|file| file.append(&trailer).is_err()) {
+                file.discard(self.store.base());
+            }
+        }
+        appended
+    }
+
+    fn put_into_file(&mut self, appender: &Appender) -> Result<Appended> {
+        self.admit(appender.owner)?;
+        // formix-pubsub's ids may be the same for several messages.
+        let number = if is_native(self.id()) { self.id() } else { self.store.next_id(self.now)? };
+        let (base, now) = (Arc::clone(self.store.base()), self.now);
+        Ok(appender.append_file(&base, self.file()?, number, now))
+    }
+
     fn bytes(&self) -> u64 {
-        (self.prefix.len() + self.data.len()) as u64
+        let trailer = if self.place.is_some() { files::TRAILER } else { 0 };
+        (self.prefix.len() + self.data.len() + trailer) as u64
     }
 
     fn id(&self) -> u64 {
@@ -373,6 +491,9 @@ impl Sending<'_> {
                 return Outcome::Settled;
             }
         };
+        if if self.is_news { outbox.is_foreign() } else { outbox.is_for_foreign() } {
+            return Outcome::Settled;
+        }
         let bytes = self.bytes();
         if !outbox.is_ring() && !outbox.reserve(self.store.base(), bytes) {
             // A dead receiver makes no room.
@@ -472,8 +593,12 @@ impl Sending<'_> {
             None => {
                 let mode = self.mode.unwrap_or_else(|| self.store.message_file_mode(std::iter::empty()));
                 let home = self.store.home();
-                MessageFile::write(self.store.base(), mode, self.prefix, self.data)
-                    .map_err(|e| Error::os(format_args!("writing a message in the store {}", home.display()), e))?
+                let failed = |e| Error::os(format_args!("writing a message in the store {}", home.display()), e);
+                let file = MessageFile::write(self.store.base(), mode, self.prefix, self.data).map_err(failed)?;
+                if let Some((epoch, offset)) = self.place {
+                    file.append(&files::trailer(epoch, offset)).map_err(failed)?;
+                }
+                file
             }
         };
         Ok(self.file.insert(file))

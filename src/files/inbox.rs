@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::outbox::message_ids;
+use super::trailer::{self, TRAILER};
 use super::{Figures, QUEUE, SETTLE};
 use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::id::{self, TOKEN, is_native};
 use crate::message::v1::{self, PrefixError};
-use crate::message::{Message, MessageHead, MessageKind};
+use crate::message::{Message, MessageHead};
 use crate::sys::chaos;
 use crate::sys::clock;
 use crate::sys::directory::{Directory, EntryPath, read_at, read_some_at};
@@ -551,14 +552,18 @@ pub(crate) fn read_message(file: impl AsFd, buffer: &mut [u8; FIRST_READ]) -> Re
     if end > size {
         return Ok(None);
     }
-    let head = MessageHead {
-        id: prefix.id,
-        timestamp_us: i64::try_from(prefix.timestamp_us).unwrap_or(i64::MAX),
-        kind: MessageKind::Data,
-        dropped_before: 0,
-        epoch: 0,
-        offset: 0,
+    // Most often it has been read with the rest.
+    let mut behind = [0; TRAILER];
+    let behind = match usize::try_from(end).ok().and_then(|end| bytes.get(end..)) {
+        Some(behind) if behind.len() >= TRAILER || size <= end => behind,
+        _ if size <= end => &[],
+        _ => {
+            let n = read_at(fd, &mut behind, end).map_err(error)?;
+            &behind[..n]
+        }
     };
+    let (epoch, offset) = trailer::parse(behind).unwrap_or_default();
+    let head = MessageHead::of_history(prefix.id, prefix.timestamp_us, epoch, offset);
     let mut message = Message::new(head, prefix.topic, prefix.headers_json, prefix.data_len as usize)?;
     let here = &bytes[prefix.len..];
     let here = &here[..here.len().min(prefix.data_len as usize)];

@@ -25,11 +25,13 @@ mod figures;
 mod inbox;
 mod outbox;
 mod spool;
+mod trailer;
 
 pub(crate) use figures::{Figures, unread};
 pub(crate) use inbox::{FIRST_READ, Inbox, read_message};
 pub(crate) use outbox::{Delivery, Outbox, message_id};
 pub(crate) use spool::{FORMIX_TMP_AGE, FileMode, MessageFile, NEW, TMP};
+pub(crate) use trailer::{TRAILER, bytes as trailer};
 
 use std::time::Duration;
 

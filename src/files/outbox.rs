@@ -120,6 +120,16 @@ impl Outbox {
         self.ring.is_some()
     }
 
+    /// Whether it is a formix-pubsub channel.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.control.is_none()
+    }
+
+    /// Whether it only wants what formix-pubsub programs publish: a recorder's.
+    pub(crate) fn is_for_foreign(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.terms().for_foreign)
+    }
+
     /// Whether a message for the ring lies in a file, which must be [linked](Outbox::deliver_file) then.
     pub(crate) fn wants_file(&self, record: &Record<'_>) -> bool {
         self.ring.as_ref().is_some_and(|ring| ring.wants_file(record))

@@ -91,6 +91,11 @@ impl MessageFile {
         Ok(())
     }
 
+    /// Adds bytes at its end, before any channel has it.
+    pub(crate) fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        write_all(self.file.as_fd(), bytes, &[])
+    }
+
     /// Gives it another mode.
     pub(crate) fn set_mode(&self, mode: FileMode) -> io::Result<()> {
         set_mode(&self.file, mode.mode)

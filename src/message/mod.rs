@@ -88,6 +88,24 @@ pub(crate) struct MessageHead {
     pub offset: u64,
 }
 
+impl MessageHead {
+    /// Of a message that has this place in a history; epoch 0: in none. See [`DELETED`].
+    pub(crate) fn of_history(id: u64, timestamp_us: u64, epoch: u64, offset: u64) -> MessageHead {
+        let deleted = epoch != 0 && offset == DELETED;
+        MessageHead {
+            id,
+            timestamp_us: i64::try_from(timestamp_us).unwrap_or(i64::MAX),
+            kind: if deleted { MessageKind::TopicDeleted } else { MessageKind::Data },
+            dropped_before: 0,
+            epoch,
+            offset: if deleted { 0 } else { offset },
+        }
+    }
+}
+
+/// On its way, the offset of a message that says that the topic was deleted.
+pub(crate) const DELETED: u64 = u64::MAX;
+
 /// The words that `topic` and `headers` take, each with its NUL. Saturates; such a sum is never had from the allocator.
 fn text_words(topic_len: usize, headers_len: usize) -> usize {
     topic_len.saturating_add(headers_len).saturating_add(2).div_ceil(8)
@@ -168,6 +186,12 @@ impl Message {
     /// Says how many messages the channel lost just before this one.
     pub(crate) fn set_dropped_before(&mut self, dropped_before: u64) {
         self.block[DROPPED_BEFORE] = dropped_before;
+    }
+
+    /// Says where in a history it is.
+    pub(crate) fn set_place(&mut self, epoch: u64, offset: u64) {
+        self.block[EPOCH] = epoch;
+        self.block[OFFSET] = offset;
     }
 
     /// The block, for the C ABI: it begins with a `ps_message`. Whoever makes a raw pointer of it exposes that

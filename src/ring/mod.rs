@@ -53,6 +53,8 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod consumer;
+#[cfg(not(loom))]
+mod look;
 pub(crate) mod memory;
 #[cfg(not(loom))]
 mod peek;
@@ -71,6 +73,8 @@ mod tests;
 pub(crate) mod words;
 
 pub(crate) use consumer::{Consumer, Taken};
+#[cfg(not(loom))]
+pub(crate) use look::{Look, Place, Seen};
 pub(crate) use memory::{Locks, Memory};
 #[cfg(not(loom))]
 pub(crate) use peek::unread;

@@ -126,6 +126,11 @@ impl<L: Locks> Producer<L> {
         self.id < keepers(&ring.layout)
     }
 
+    /// The position of the message that it published last.
+    pub(crate) fn last_position(&self) -> u64 {
+        self.position.wrapping_sub(1)
+    }
+
     /// The message files of what it dropped, to be removed.
     pub(crate) fn take_dropped_files(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.dropped_files)

@@ -13,8 +13,8 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Store;
 use super::ids::is_missing;
@@ -22,6 +22,7 @@ use super::layout::{self, DEAD};
 use crate::control;
 use crate::error::{Error, Result};
 use crate::files::{FORMIX_TMP_AGE, NEW, QUEUE, TMP};
+use crate::history;
 use crate::sys::chaos;
 use crate::sys::clock;
 use crate::sys::directory::{Directory, EntryPath, Kind};
@@ -34,6 +35,8 @@ use crate::sys::random::random;
 const SMALL: u64 = 64;
 /// Channels that an open checks in a small store; in a large one as many more as it has sixty-fourths.
 const STEP: u64 = 4;
+/// A file that a history does not name (yet) may be its publisher's for this long.
+const STRAY_AGE: Duration = Duration::from_secs(3600);
 /// How often deleting a directory begins anew when something came into it meanwhile.
 const DELETE_ATTEMPTS: usize = 8;
 
@@ -56,6 +59,7 @@ pub fn cleanup(home: Option<&Path>) -> Result<u64> {
         }
     }
     clean_tmp(base).map_err(failed)?;
+    clean_histories(base).map_err(failed)?;
     Ok(removed)
 }
 
@@ -150,7 +154,7 @@ fn dead_path() -> EntryPath {
 }
 
 /// Renames an entry of the store to a name that says that it is rubbish.
-fn move_to_dead(base: &Directory, from: &CStr) -> io::Result<EntryPath> {
+pub(crate) fn move_to_dead(base: &Directory, from: &CStr) -> io::Result<EntryPath> {
     let to = dead_path();
     match base.rename(from, to.as_c_str()) {
         Err(error) if is_missing(&error) && base.status(from).is_ok() => {
@@ -165,7 +169,7 @@ fn move_to_dead(base: &Directory, from: &CStr) -> io::Result<EntryPath> {
 
 /// Deletes a rubbish directory and all that is in it. Directories in it are first moved up beside it: paths stay short, and
 /// symbolic links are never followed. What cannot be deleted stays for the next cleanup.
-fn delete(base: &Directory, directory: EntryPath) {
+pub(crate) fn delete(base: &Directory, directory: EntryPath) {
     let mut directories = vec![directory];
     while let Some(directory) = directories.pop() {
         let path = directory.as_c_str();
@@ -240,23 +244,50 @@ fn clean_unfinished(base: &Directory, path: &EntryPath, kind: Kind) {
         }
         return;
     }
-    let page = [path.as_c_str().to_bytes(), b"/", control::FILE].concat();
-    let Ok(page) = std::ffi::CString::new(page) else { return };
-    match base.open_at(&page, libc::O_RDONLY, 0) {
-        Ok(file) if !control::is_alive(file.as_fd()).unwrap_or(true) => {
-            if let Ok(dead) = move_to_dead(base, path.as_c_str()) {
-                delete(base, dead);
+    // A channel, or a managed topic: each has a file that its maker has locked.
+    for (file, byte) in [(control::FILE, control::RECEIVER), (history::FILE, history::RECORDER)] {
+        let inside = [path.as_c_str().to_bytes(), b"/", file].concat();
+        let Ok(inside) = std::ffi::CString::new(inside) else { return };
+        match base.open_at(&inside, libc::O_RDONLY, 0) {
+            Ok(file) if !lock::is_locked(&file, byte).unwrap_or(true) => {
+                if let Ok(dead) = move_to_dead(base, path.as_c_str()) {
+                    delete(base, dead);
+                }
+                return;
+            }
+            Err(error) if is_missing(&error) => {}
+            _ => return,
+        }
+    }
+    // No such file yet: it goes if it is empty.
+    let _ = base.remove_directory(path.as_c_str());
+}
+
+/// Removes the files of large messages that no history names: their publisher was killed between the two steps.
+fn clean_histories(base: &Directory) -> io::Result<()> {
+    let mut topics = Vec::new();
+    base.list(c".", |entry| {
+        topics.extend(history::topic_of(entry.name).filter(|_| entry.kind == Kind::Directory).map(str::to_owned));
+        true
+    })?;
+    for topic in topics {
+        // What cannot be read is not cleaned.
+        let Ok(Some(stray)) = history::stray_files(base, &topic) else { continue };
+        for name in stray {
+            let path = EntryPath::new(&history::directory_name(&topic), &name);
+            if is_older(base, &path, STRAY_AGE) {
+                let _ = base.unlink(path.as_c_str());
             }
         }
-        // No page yet: it goes if it is empty.
-        Err(error) if is_missing(&error) => {
-            let _ = base.remove_directory(path.as_c_str());
-        }
-        _ => {}
     }
+    Ok(())
 }
 
 fn is_old(base: &Directory, path: &EntryPath) -> bool {
+    is_older(base, path, FORMIX_TMP_AGE)
+}
+
+fn is_older(base: &Directory, path: &EntryPath, age: Duration) -> bool {
     let now = (clock::wall_us() / 1_000_000) as i64;
-    base.status(path.as_c_str()).is_ok_and(|stat| now - stat.st_mtime >= FORMIX_TMP_AGE.as_secs() as i64)
+    base.status(path.as_c_str()).is_ok_and(|stat| now - stat.st_mtime >= age.as_secs() as i64)
 }

@@ -10,6 +10,7 @@ use crate::control::{self, Counters, FullPolicy, Terms, Transport};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::sys::directory::{Directory, EntryPath, Kind};
+use crate::topic::Pattern;
 
 /// A channel as its receiver, `pubsub ls` or a monitor sees it.
 #[derive(Debug, Clone)]
@@ -94,6 +95,28 @@ pub fn list_channels(home: Option<&Path>) -> Result<Vec<ChannelStats>> {
     let mut channels: Vec<ChannelStats> = names.iter().filter_map(|name| look_at(home, &base, name)).collect();
     channels.sort_by(|a, b| (&a.topic, &a.path).cmp(&(&b.topic, &b.path)));
     Ok(channels)
+}
+
+/// The patterns of the living channels, and for how many subscribers each stands.
+pub(crate) fn subscriptions(base: &Directory) -> std::io::Result<Vec<(Pattern, u64)>> {
+    let mut names = Vec::new();
+    base.list(c".", |entry| {
+        if entry.kind == Kind::Directory && layout::parse(entry.name).is_some() {
+            names.push(entry.name.to_vec());
+        }
+        true
+    })?;
+    let alive = names.iter().filter(|name| !cleanup::is_dead(base, name));
+    Ok(alive.filter_map(|name| subscription(base, name)).collect())
+}
+
+fn subscription(base: &Directory, name: &[u8]) -> Option<(Pattern, u64)> {
+    let page = EntryPath::new(name, control::FILE);
+    if let Ok(file) = base.open_at(page.as_c_str(), libc::O_RDONLY, 0) {
+        let (terms, counters) = control::inspect(file.as_fd()).ok()?;
+        return Some((Pattern::foreign(&terms.pattern)?, counters.subscribers));
+    }
+    Some((Pattern::foreign(layout::parse(name)?.spelled)?, 1))
 }
 
 /// One channel; `None` when it went meanwhile.

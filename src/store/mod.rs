@@ -3,6 +3,7 @@
 //! ```text
 //! base/                          PUBSUB_HOME, /dev/shm/pubsub or TMP/pubsub
 //!   {pattern}_{random}_{pid}/    a channel: queue (FIFO), control (page), one file a message
+//!   .topic.{topic}/              a managed topic: history, and a file for each of its large messages
 //!   tmp/                         what is being made (new.*) or removed (dead.*), and formix publishers' files
 //!   .pubsub/store                the id counter
 //! ```
@@ -27,10 +28,11 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
-pub(crate) use cleanup::{new_directory_name, remove_channel, step as clean_step};
+pub(crate) use cleanup::{delete, move_to_dead, new_directory_name, remove_channel, step as clean_step};
 pub(crate) use layout::new_channel_name;
+pub(crate) use listing::subscriptions;
 pub use listing::{ChannelStats, list_channels};
-pub(crate) use registry::{FRESH_NS, Target};
+pub(crate) use registry::{FRESH_NS, Managed, Target};
 
 use access::Access;
 use ids::StorePage;
@@ -269,7 +271,7 @@ impl Store {
 
     /// Closes channels that were last used for sending before this time; answers how many.
     pub(crate) fn close_idle(&self, before: u64) -> usize {
-        self.registry.all().iter().filter(|target| target.close_if_idle(before)).count()
+        self.registry.close_idle(before)
     }
 }
 

@@ -22,6 +22,7 @@ use super::layout::{self, ChannelName};
 use crate::control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Outbox;
+use crate::history::{self, Appender};
 use crate::sys::clock;
 use crate::sys::directory::{EntryPath, Kind};
 use crate::sys::watch::{Event, Watch};
@@ -38,6 +39,14 @@ pub(crate) struct Target {
     pub pattern: Pattern,
     /// Open for sending, or not yet.
     pub outbox: Mutex<Option<Arc<Outbox>>>,
+}
+
+/// A managed topic as publishers see it.
+#[derive(Debug)]
+pub(crate) struct Managed {
+    pub topic: String,
+    /// Its history, open for appending, or not yet.
+    appender: Mutex<Option<Arc<Appender>>>,
 }
 
 impl PartialEq for Target {
@@ -61,6 +70,7 @@ struct State {
     /// The directory must be listed: also after a listing that failed.
     list_due: bool,
     targets: HashMap<Vec<u8>, Arc<Target>>,
+    topics: HashMap<String, Arc<Managed>>,
     index: Index<Arc<Target>>,
 }
 
@@ -81,6 +91,7 @@ impl Registry {
                 watching: Watching::NotYet,
                 list_due: true,
                 targets: HashMap::new(),
+                topics: HashMap::new(),
                 index: Index::new(),
             }),
         }
@@ -113,9 +124,19 @@ impl Registry {
         found
     }
 
-    /// Every channel that is known.
-    pub(crate) fn all(&self) -> Vec<Arc<Target>> {
-        lock(&self.state).targets.values().cloned().collect()
+    /// A topic, if it is managed.
+    pub(crate) fn managed(&self, topic: &str) -> Option<Arc<Managed>> {
+        lock(&self.state).topics.get(topic).cloned()
+    }
+
+    /// Closes what was last used for sending before this time; answers how many.
+    pub(crate) fn close_idle(&self, before: u64) -> usize {
+        let (targets, topics): (Vec<_>, Vec<_>) = {
+            let state = lock(&self.state);
+            (state.targets.values().cloned().collect(), state.topics.values().cloned().collect())
+        };
+        targets.iter().filter(|target| target.close_if_idle(before)).count()
+            + topics.iter().filter(|managed| managed.close_if_idle(before)).count()
     }
 }
 
@@ -179,14 +200,17 @@ impl State {
         store
             .base()
             .list(c".", |entry| {
-                if entry.kind == Kind::Directory && layout::parse(entry.name).is_some() {
+                let known = || layout::parse(entry.name).is_some() || history::topic_of(entry.name).is_some();
+                if entry.kind == Kind::Directory && known() {
                     there.push(entry.name.to_vec());
                 }
                 true
             })
             .map_err(|e| Error::os(format_args!("listing the store {}", store.home().display()), e))?;
         let known: std::collections::HashSet<&[u8]> = there.iter().map(Vec::as_slice).collect();
-        let went: Vec<Vec<u8>> = self.targets.keys().filter(|name| !known.contains(name.as_slice())).cloned().collect();
+        let topics = self.topics.keys().map(|topic| history::directory_name(topic));
+        let names = self.targets.keys().cloned().chain(topics);
+        let went: Vec<Vec<u8>> = names.filter(|name| !known.contains(name.as_slice())).collect();
         let mut changed = !went.is_empty();
         for name in went {
             self.remove(&name);
@@ -201,6 +225,14 @@ impl State {
         if self.targets.contains_key(name) {
             return Ok(false);
         }
+        if let Some(topic) = history::topic_of(name) {
+            if self.topics.contains_key(topic) {
+                return Ok(false);
+            }
+            let managed = Managed { topic: topic.to_string(), appender: Mutex::new(None) };
+            self.topics.insert(topic.to_string(), Arc::new(managed));
+            return Ok(true);
+        }
         let Some(pattern) = pattern_of(store, name)? else { return Ok(false) };
         let target = Arc::new(Target { name: name.to_vec(), pattern, outbox: Mutex::new(None) });
         self.index.insert(&target.pattern, Arc::clone(&target));
@@ -209,6 +241,9 @@ impl State {
     }
 
     fn remove(&mut self, name: &[u8]) -> bool {
+        if let Some(topic) = history::topic_of(name) {
+            return self.topics.remove(topic).is_some();
+        }
         let Some(target) = self.targets.remove(name) else { return false };
         self.index.remove(&target.pattern, &target);
         true
@@ -270,6 +305,45 @@ impl Target {
     pub(crate) fn close_if_idle(&self, before: u64) -> bool {
         let Ok(mut slot) = self.outbox.try_lock() else { return false };
         let idle = slot.as_ref().is_some_and(|outbox| outbox.used.load(Acquire) < before);
+        if idle {
+            *slot = None;
+        }
+        idle
+    }
+}
+
+impl Managed {
+    /// Its history opened for appending; `Ok(None)`: it was deleted.
+    pub(crate) fn appender(&self, store: &Store, now: u64) -> Result<Option<Arc<Appender>>> {
+        let mut slot = lock(&self.appender);
+        if let Some(appender) = &*slot {
+            appender.used.store(now, Release);
+            return Ok(Some(Arc::clone(appender)));
+        }
+        let opened = match Appender::open(store.base(), &self.topic, store.outboxes()) {
+            // As with channels.
+            Err(error) if error.kind() == ErrorKind::Io && store.close_idle(u64::MAX) > 0 => {
+                Appender::open(store.base(), &self.topic, store.outboxes())
+            }
+            result => result,
+        }?;
+        let Some(appender) = opened else { return Ok(None) };
+        appender.used.store(now, Release);
+        let appender = Arc::new(appender);
+        if store.may_keep_open(now) {
+            *slot = Some(Arc::clone(&appender));
+        }
+        Ok(Some(appender))
+    }
+
+    /// Lets go of a history that was deleted.
+    pub(crate) fn close(&self) {
+        lock(&self.appender).take();
+    }
+
+    fn close_if_idle(&self, before: u64) -> bool {
+        let Ok(mut slot) = self.appender.try_lock() else { return false };
+        let idle = slot.as_ref().is_some_and(|appender| appender.used.load(Acquire) < before);
         if idle {
             *slot = None;
         }

@@ -21,6 +21,14 @@ pub(crate) fn monotonic_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64 + 1
 }
 
+/// Lets so much time pass, without giving up the processor.
+pub(crate) fn spin_ns(ns: u64) {
+    let end = monotonic_ns() + ns;
+    while monotonic_ns() < end {
+        std::hint::spin_loop();
+    }
+}
+
 /// The wall clock as file systems stamp it (seconds, nanoseconds): never ahead of a time stamp made later.
 pub(crate) fn file_clock() -> (i64, i64) {
     #[cfg(target_os = "linux")]

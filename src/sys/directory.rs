@@ -311,6 +311,12 @@ pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
     check(unsafe { libc::fchmod(file.as_fd().as_raw_fd(), mode as libc::mode_t) })
 }
 
+/// Waits until a file is on its disk, if it has one.
+pub(crate) fn sync(file: impl AsFd) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed.
+    check(unsafe { libc::fsync(file.as_fd().as_raw_fd()) })
+}
+
 /// Sets the owner of an open file.
 pub(crate) fn set_owner(file: impl AsFd, uid: u32) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed; -1 leaves the group alone.
