@@ -348,7 +348,8 @@ mod tests {
     #[test]
     fn a_subject_is_no_grant() {
         let auth = auth(&format!(r#"{{"jwt":{{"algorithm":"HS256","secret":"{SECRET}"}}}}"#)).unwrap();
-        let grants = auth.grants(&signed(serde_json::json!({"exp": 9_999_999_999u64, "sub": "alice"}), SECRET)).unwrap();
+        let grants =
+            auth.grants(&signed(serde_json::json!({"exp": 9_999_999_999u64, "sub": "alice"}), SECRET)).unwrap();
         assert!(!grants.may_subscribe("alice") && !grants.may_publish("alice"));
     }
 

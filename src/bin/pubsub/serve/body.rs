@@ -51,8 +51,11 @@ impl JsonBody {
             return Err(invalid(format!("the body nests deeper than {DEPTH_MAX} levels")));
         }
         // A struct would be read from an array, too.
-        if !text.trim_ascii_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
-            return Err(invalid("the body is a JSON object".into()));
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+                Ok(_) => invalid("the body is a JSON object".into()),
+                Err(error) => not_json(format!("the body is not JSON: {}", shorten(&error.to_string()))),
+            });
         }
         serde_json::from_str(text).map_err(|error| {
             let said = shorten(&error.to_string());

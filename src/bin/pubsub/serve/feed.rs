@@ -146,11 +146,9 @@ const HELD_MAX: usize = 65_536;
 
 fn is_new(floors: &Floors, delivery: &Delivery) -> bool {
     match delivery.position {
-        Some(position) if !delivery.is_end && !floors.is_empty() => {
-            floors.get(&delivery.topic).is_none_or(|floor| {
-                floor.epoch != position.epoch || floor.offset < position.offset
-            })
-        }
+        Some(position) if !delivery.is_end && !floors.is_empty() => floors
+            .get(&delivery.topic)
+            .is_none_or(|floor| floor.epoch != position.epoch || floor.offset < position.offset),
         _ => true,
     }
 }

@@ -531,7 +531,8 @@ mod tests {
 
     #[test]
     fn a_published_message_keeps_its_text() {
-        let text = r#"{"action":"publish","topic":"a","message":{"b": 1e400, "a":123456789012345678901234567890, "b":null}}"#;
+        let text =
+            r#"{"action":"publish","topic":"a","message":{"b": 1e400, "a":123456789012345678901234567890, "b":null}}"#;
         let Ok(Parsed { request: Request::Publish { message, .. }, .. }) = parse(text) else { panic!() };
         assert_eq!(message.get(), r#"{"b": 1e400, "a":123456789012345678901234567890, "b":null}"#);
         let null = r#"{"action":"publish","topic":"a","message":null}"#;
@@ -540,7 +541,8 @@ mod tests {
 
     fn encoded(data: &[u8]) -> serde_json::Value {
         let position = Some(Position { epoch: u64::MAX, offset: 3 });
-        let out = Outgoing { topic: "a.b", pattern: None, data, id: u64::MAX, timestamp_us: 1_735_732_800_000_001, position };
+        let out =
+            Outgoing { topic: "a.b", pattern: None, data, id: u64::MAX, timestamp_us: 1_735_732_800_000_001, position };
         serde_json::from_str(&message(&out)).unwrap()
     }
 

@@ -38,7 +38,12 @@ impl Hub {
     }
 
     /// Joins the pattern's feed, the first time opening it. Within the runtime; blocks for file operations.
-    pub fn enter(&self, pattern: &Pattern, queue: &Arc<Queue>, overflow: Overflow) -> pubsub::Result<(Arc<Feed>, Member)> {
+    pub fn enter(
+        &self,
+        pattern: &Pattern,
+        queue: &Arc<Queue>,
+        overflow: Overflow,
+    ) -> pubsub::Result<(Arc<Feed>, Member)> {
         let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         let feed = match feeds.get(pattern.as_str()).filter(|feed| !feed.is_closed()) {
             Some(feed) => Arc::clone(feed),

@@ -60,12 +60,7 @@ pub enum Missing {
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] when there is no such topic and none is to be made; what the store says.
-pub async fn join(
-    hub: &Arc<Hub>,
-    queue: &Arc<Queue>,
-    request: Subscribe,
-    missing: Missing,
-) -> pubsub::Result<Joining> {
+pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missing: Missing) -> pubsub::Result<Joining> {
     let pattern = Pattern::parse(&request.topic)?;
     let (hub, queue, home) = (Arc::clone(hub), Arc::clone(queue), hub.home());
     blocking(move || {

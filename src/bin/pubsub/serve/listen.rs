@@ -26,7 +26,8 @@ const HEAD_MAX: usize = 16 << 10;
 const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a connection that is one too many is told. There may be thousands of them, so nothing is allocated for them.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 105\r\n\
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 105\r\n\
 connection: close\r\nretry-after: 5\r\n\r\n\
 {\"error\":{\"code\":\"too_many_connections\",\"message\":\"the gateway has as many connections as it may have\"}}  ";
 

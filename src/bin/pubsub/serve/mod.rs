@@ -78,7 +78,8 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
 
 async fn serve(config: Config) -> Result<Outcome, Failure> {
     let bind = config.bind;
-    let listener = TcpListener::bind(bind).await.map_err(|error| Failure::io(&format!("listening on {bind}"), &error))?;
+    let listener =
+        TcpListener::bind(bind).await.map_err(|error| Failure::io(&format!("listening on {bind}"), &error))?;
     let address = listener.local_addr().map_err(|error| Failure::io("asking for the port", &error))?;
     let figures = metrics::install().map_err(|error| Failure::Failed(format!("setting up the figures: {error}")))?;
     let (stop, stopping) = watch::channel(false);

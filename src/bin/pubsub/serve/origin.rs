@@ -43,9 +43,9 @@ pub fn check(headers: &HeaderMap, allowed: &Allowed) -> Result<(), Wrong> {
     let mut origins = headers.get_all(ORIGIN).iter();
     let Some(origin) = origins.next() else { return Ok(()) };
     let origin = origin.to_str().map_err(|_| Wrong::Origin)?;
-    let is_own = origin.split_once("://").is_some_and(|(scheme, authority)| {
-        matches!(scheme, "http" | "https") && authority.eq_ignore_ascii_case(host)
-    });
+    let is_own = origin
+        .split_once("://")
+        .is_some_and(|(scheme, authority)| matches!(scheme, "http" | "https") && authority.eq_ignore_ascii_case(host));
     let is_allowed = allowed.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
     match (is_own || is_allowed) && origins.next().is_none() {
         true => Ok(()),
@@ -87,10 +87,14 @@ mod tests {
 
     #[test]
     fn hosts_are_addresses_localhost_or_allowed() {
-        for host in ["127.0.0.1:8000", "127.0.0.1", "[::1]:8000", "localhost:8000", "LOCALHOST", "10.1.2.3", "bus.example:443"] {
+        for host in
+            ["127.0.0.1:8000", "127.0.0.1", "[::1]:8000", "localhost:8000", "LOCALHOST", "10.1.2.3", "bus.example:443"]
+        {
             assert_eq!(checked(host, None), Ok(()), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "evil@localhost", "a b", "", "localhost/x", "127.0.0.1.nip.io"] {
+        for host in
+            ["evil.example", "localhost.evil.example", "evil@localhost", "a b", "", "localhost/x", "127.0.0.1.nip.io"]
+        {
             assert_eq!(checked(host, None), Err(Wrong::Host), "{host}");
         }
         assert_eq!(check(&HeaderMap::new(), &Allowed::default()), Err(Wrong::Host));

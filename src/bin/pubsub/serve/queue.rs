@@ -116,13 +116,7 @@ impl Queue {
     /// An empty one.
     pub fn new(bounds: Bounds) -> Queue {
         let inner = Inner { entries: VecDeque::new(), bytes: 0, taken: 0, end: None, dropped: 0 };
-        Queue {
-            bounds,
-            inner: Mutex::new(inner),
-            readable: Notify::new(),
-            room: Notify::new(),
-            ended: Notify::new(),
-        }
+        Queue { bounds, inner: Mutex::new(inner), readable: Notify::new(), room: Notify::new(), ended: Notify::new() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

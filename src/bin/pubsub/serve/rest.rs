@@ -160,10 +160,7 @@ pub async fn delete_topic(
 #[utoipa::path(get, path = "/topics", tag = "topics", responses(
     (status = 200, description = "All managed topics that the client may know of", body = Topics),
 ))]
-pub async fn list_topics(
-    State(app): Shared,
-    Extension(grants): Extension<Grants>,
-) -> Result<Json<Topics>, Problem> {
+pub async fn list_topics(State(app): Shared, Extension(grants): Extension<Grants>) -> Result<Json<Topics>, Problem> {
     let home = app.hub.home();
     let all = blocking(move || pubsub::topics(home.as_deref())).await?;
     let seen = all.into_iter().filter(|stats| grants.may_see(&stats.topic));
@@ -180,8 +177,7 @@ pub async fn stats(State(app): Shared, Extension(grants): Extension<Grants>) -> 
     let all = blocking(move || pubsub::topics(home.as_deref())).await?;
     let figures = |stats: pubsub::TopicStats| {
         let (subscribers, messages_published) = (stats.subscribers, stats.messages_published);
-        let figures =
-            TopicFigures { subscribers, messages_published, messages_in_history: stats.messages_in_history };
+        let figures = TopicFigures { subscribers, messages_published, messages_in_history: stats.messages_in_history };
         (stats.topic, figures)
     };
     let topics = all.into_iter().filter(|stats| grants.may_see(&stats.topic)).map(figures).collect();
@@ -215,7 +211,11 @@ pub async fn ready(State(app): Shared) -> Result<Json<Ready>, Problem> {
     });
     opened.await.map_err(|error| {
         tracing::warn!(%error, "not ready");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_error", "the store cannot be used; the gateway's log says why")
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_error",
+            "the store cannot be used; the gateway's log says why",
+        )
     })?;
     Ok(Json(Ready { status: "ready" }))
 }

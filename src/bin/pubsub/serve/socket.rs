@@ -70,7 +70,8 @@ pub async fn connect(
         }
     };
     if app.is_stopping() {
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is about to end").into_response();
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is about to end")
+            .into_response();
     }
     let limit = app.config.max_message;
     upgrade
@@ -314,7 +315,10 @@ impl Connection {
         self.subscriptions.remove(&topic);
         let max = self.app.config.max_subscriptions;
         if self.subscriptions.len() >= max {
-            return Err(Refusal::new("too_many_subscriptions", format!("a connection has at most {max} subscriptions")));
+            return Err(Refusal::new(
+                "too_many_subscriptions",
+                format!("a connection has at most {max} subscriptions"),
+            ));
         }
         let joining = join::join(&self.app.hub, &self.queue, subscribe, Missing::Make).await.map_err(refusal)?;
         if let Some(id) = id {
