@@ -223,13 +223,16 @@ typedef struct ps_channel_options {
     uint64_t capacity_messages;
     /** The store's directory; NULL: `ps_home()`. */
     const char *home;
-    /** 0: managed topics are not in this version. */
+    /** Begin with the last so many messages of each managed topic that matches, oldest first, before what is new; 0: none. */
     uint32_t replay_last;
-    /** 0: managed topics are not in this version. */
+    /**
+     * Not 0: begin behind the message that `resume_epoch` and `resume_offset` name (exact topics only): everything newer, or
+     * what is still there of it, which `dropped_before` or another `epoch` tell. Instead of `replay_last`.
+     */
     uint32_t resume;
-    /** 0: managed topics are not in this version. */
+    /** The `epoch` of the last message had. */
     uint64_t resume_epoch;
-    /** 0: managed topics are not in this version. */
+    /** The `offset` of the last message had; 0: before the first. */
     uint64_t resume_offset;
 } ps_channel_options;
 
@@ -296,6 +299,44 @@ typedef struct ps_payload {
     /** Its headers, or NULL. */
     const struct ps_headers *headers;
 } ps_payload;
+
+/** What a managed topic keeps. Begin with `PS_TOPIC_OPTIONS_INIT`. */
+typedef struct ps_topic_options {
+    /** `sizeof(ps_topic_options)`. */
+    uint32_t size;
+    /** The most messages kept; 0: 100. */
+    uint32_t history_messages;
+    /** The most bytes kept; 0: 64 MiB. A message larger than that is kept alone. */
+    uint64_t history_bytes;
+    /** What is older than this is never returned; 0: no limit of age. */
+    int64_t history_ttl_ms;
+    /** The store's directory; NULL: `ps_home()`. */
+    const char *home;
+} ps_topic_options;
+
+/** A managed topic at one moment. Fields are only ever appended. */
+typedef struct ps_topic_stats {
+    /** `sizeof(ps_topic_stats)`. */
+    uint32_t size;
+    /** 0. */
+    uint32_t reserved;
+    /** Its name; owned by the list. */
+    const char *topic;
+    /** Live channels that match it, wildcards included; a gateway's channel counts for as many as it serves. */
+    uint64_t subscribers;
+    /** Messages that entered its history since it was created. */
+    uint64_t messages_published;
+    /** Messages in its history now. */
+    uint64_t messages_in_history;
+    /** Bytes in its history now, as they are stored: headers and contents and 32 for each message. */
+    uint64_t bytes_in_history;
+    /** Tells this history from those of topics of the same name that were deleted before. */
+    uint64_t epoch;
+    /** The offset that the next message gets. Offsets begin at 1. */
+    uint64_t next_offset;
+    /** When it was created: microseconds since the Unix epoch. */
+    int64_t created_us;
+} ps_topic_stats;
 
 /**
  * What `ps_fetch_packed` writes. Behind it lie the topic, the headers, padding to 8, the data, padding to 8; neither
@@ -866,6 +907,92 @@ int64_t ps_publisher_publish_packed(struct ps_publisher *publisher,
 /** Closes a publisher. NULL is ignored. Any thread, once no other uses it. */
 void ps_publisher_close(struct ps_publisher *publisher);
 
+/**
+ * Makes a topic that keeps a history: of what is published to it from now on, by every program that uses this library.
+ * Messages of formix-pubsub programs enter it through the topic's recorder (`pubsub topics keep`).
+ *
+ * `topic`: no wildcards. `options`: NULL: the last 100 messages, in the default store.
+ *
+ * Answers 0. Errors: `PS_ERR_EXISTS` when it is managed already; `PS_ERR_INVALID_TOPIC`; `PS_ERR_INVALID_ARGUMENT` for bounds
+ * that no history can have; `PS_ERR_UNSUPPORTED` for options of a later version, or where the processor has no 16-byte
+ * compare-and-swap; `PS_ERR_STORE_FULL`; `PS_ERR_PERMISSION`; `PS_ERR_IO`. Any thread.
+ *
+ * ```c
+ * ps_topic_options options = PS_TOPIC_OPTIONS_INIT;
+ * options.history_messages = 1000;
+ * if (ps_topic_create("news.sports", &options) < 0) {
+ *     fprintf(stderr, "%s\n", ps_last_error());
+ * }
+ * ```
+ */
+int ps_topic_create(const char *topic,
+                    const struct ps_topic_options *options);
+
+/**
+ * Deletes a managed topic and its history, and gives the channels on exactly that topic (not those whose wildcards match) a
+ * message of kind `PS_MESSAGE_TOPIC_DELETED`; a channel that stays full for 100 ms does without. Publishing to the topic goes
+ * on as to any other.
+ *
+ * `home`: the store; NULL: the default one.
+ *
+ * Answers 0. Errors: `PS_ERR_NOT_FOUND` when it is not managed; `PS_ERR_INVALID_TOPIC`; `PS_ERR_INVALID_ARGUMENT`;
+ * `PS_ERR_PERMISSION`; `PS_ERR_IO`. Any thread.
+ */
+int ps_topic_delete(const char *topic,
+                    const char *home);
+
+/**
+ * The managed topics of a store, sorted by name. A topic whose history is damaged is left out.
+ *
+ * `home`: the store; NULL: the default one. `list`: an array of pointers, to be freed with `ps_topic_list_free`; NULL when
+ * there are none.
+ *
+ * Answers how many. Errors: `PS_ERR_INVALID_ARGUMENT`, `PS_ERR_PERMISSION`, `PS_ERR_IO`. Any thread.
+ *
+ * ```c
+ * ps_topic_stats **list;
+ * int64_t count = ps_topic_list(NULL, &list);
+ * if (count >= 0) {
+ *     for (int64_t i = 0; i < count; i++) {
+ *         printf("%s %llu\n", list[i]->topic, (unsigned long long)list[i]->messages_in_history);
+ *     }
+ *     ps_topic_list_free(list, (size_t)count);
+ * }
+ * ```
+ */
+int64_t ps_topic_list(const char *home,
+                      struct ps_topic_stats ***list);
+
+/**
+ * Frees a list of `ps_topic_list`, its entries and their texts.
+ *
+ * `list`: NULL is ignored. `count`: what `ps_topic_list` answered. Any thread.
+ */
+void ps_topic_list_free(struct ps_topic_stats **list, size_t count);
+
+/**
+ * The last messages of a managed topic, at most `last`, oldest first. Nobody's queue is touched.
+ *
+ * `home`: the store; NULL: the default one. `messages`: an array of pointers, to be freed with `ps_message_list_free`; NULL
+ * when there are none.
+ *
+ * Answers how many. Errors: `PS_ERR_NOT_FOUND` when it is not managed; `PS_ERR_CORRUPT` for a damaged history;
+ * `PS_ERR_INVALID_TOPIC`; `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_TOO_LARGE` when memory is short; `PS_ERR_PERMISSION`;
+ * `PS_ERR_IO`. Any thread.
+ */
+int64_t ps_topic_history(const char *topic,
+                         const char *home,
+                         uint32_t last,
+                         struct ps_message ***messages);
+
+/**
+ * Frees an array that `ps_topic_history` made, and its messages.
+ *
+ * `messages`: NULL is ignored; an entry that is NULL (a message that was kept), too. `count`: what `ps_topic_history`
+ * answered. Any thread.
+ */
+void ps_message_list_free(struct ps_message **messages, size_t count);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -878,3 +1005,5 @@ void ps_publisher_close(struct ps_publisher *publisher);
 #define PS_CHANNEL_OPTIONS_INIT {sizeof(ps_channel_options), 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0}
 /** For `ps_publisher_options options = PS_PUBLISHER_OPTIONS_INIT;`: the defaults. */
 #define PS_PUBLISHER_OPTIONS_INIT {sizeof(ps_publisher_options), 0, NULL}
+/** For `ps_topic_options options = PS_TOPIC_OPTIONS_INIT;`: the defaults. */
+#define PS_TOPIC_OPTIONS_INIT {sizeof(ps_topic_options), 0, 0, 0, NULL}

@@ -38,7 +38,10 @@ const CAPACITY_BYTES: u64 = 64 << 20;
 /// How often making a channel begins anew when a cleaner takes what is half made for rubbish.
 const ATTEMPTS: usize = 16;
 /// The FIFO gets its turn after this many messages from the ring.
-const TURN: u32 = 64;
+const TURN: usize = 64;
+/// Fetching again and again from a ring that is empty looks at the FIFO this often, since that is a system call. It takes
+/// longer than this to publish there, so that only a message which another process is publishing meanwhile comes late.
+const IDLE_LOOK_NS: u64 = 2_000;
 
 /// How to open a channel. `ChannelOptions::default()` is right for most.
 #[derive(Debug, Clone, Default)]
@@ -93,9 +96,10 @@ pub struct Channel {
     /// Where the messages of libpubsub publishers come from, unless they travel by files.
     ring: Option<RingInbox>,
     /// What comes from histories first.
-    replay: Option<Replay>,
-    /// Messages taken from the ring since the FIFO was looked at.
-    turn: u32,
+    replay: Option<Box<Replay>>,
+    /// Messages taken from the ring since the FIFO was looked at, and when that was, monotonic nanoseconds.
+    turn: usize,
+    looked: u64,
     interrupt: Arc<Interrupt>,
     monitor: Monitor,
     closed: bool,
@@ -199,6 +203,7 @@ impl Channel {
             ring,
             replay: None,
             turn: 0,
+            looked: 0,
             topic: topic.to_string(),
             monitor: Monitor::new(topic.to_string(), path.clone(), Arc::new(inbox.figures())),
             path,
@@ -246,7 +251,7 @@ impl Channel {
                 self.inbox.keep_token()?;
             }
         }
-        if self.replay.as_ref().is_some_and(Replay::has_message) {
+        if self.replay.as_ref().is_some_and(|replay| replay.has_message()) {
             self.inbox.keep_token()?;
         }
         Ok(self.interrupt.fifo.raw())
@@ -287,44 +292,86 @@ impl Channel {
         self.monitor.clone()
     }
 
-    /// The next message: what the caller gave back, then what histories have, then what is new.
+    /// The next message from the ring or the FIFO.
     fn next(&mut self) -> Result<Option<Message>> {
-        let Some(replay) = &mut self.replay else { return self.next_live() };
+        match self.next_from_ring()? {
+            None => self.next_beside(),
+            message => Ok(message),
+        }
+    }
+
+    /// The next message from the ring, if there is one and it is the ring's turn.
+    #[inline]
+    fn next_from_ring(&mut self) -> Result<Option<Message>> {
+        if !self.is_rings_turn() {
+            return Ok(None);
+        }
+        let Some(ring) = &mut self.ring else { return Ok(None) };
+        self.turn += 1;
+        ring.next()
+    }
+
+    /// Whether nothing comes before what is in the ring, if there is one.
+    #[inline]
+    fn is_rings_turn(&self) -> bool {
+        self.turn < TURN && !self.inbox.has_returned() && self.replay.is_none()
+    }
+
+    /// Whether what is not in the ring must be looked at, now that there is nothing more in the ring, or its turn is over.
+    fn is_beside_due(&mut self) -> bool {
+        if self.ring.is_none()
+            || self.replay.is_some()
+            || self.turn >= TURN
+            || self.inbox.is_fd_used()
+            || self.inbox.has_more()
+        {
+            return true;
+        }
+        let now = clock::monotonic_ns();
+        let due = now.wrapping_sub(self.looked) >= IDLE_LOOK_NS;
+        if due {
+            self.looked = now;
+        }
+        due
+    }
+
+    /// The next message when the ring is empty, or it is the turn of something else.
+    #[cold]
+    fn next_beside(&mut self) -> Result<Option<Message>> {
+        if self.replay.is_some() { self.next_after_replay() } else { self.next_from_fifo() }
+    }
+
+    /// What the caller gave back, then what histories have, then what is new and was not in them.
+    fn next_after_replay(&mut self) -> Result<Option<Message>> {
         if self.inbox.has_returned() {
             return self.inbox.next();
         }
+        let Some(mut replay) = self.replay.take() else { return Ok(None) };
+        let next = self.next_of(&mut replay);
+        self.replay = Some(replay);
+        next
+    }
+
+    fn next_of(&mut self, replay: &mut Replay) -> Result<Option<Message>> {
         if let Some(message) = replay.next(&self.store)? {
-            self.inbox.shared().0.count_received();
+            self.inbox.shared().0.count_received(1);
             if replay.has_message() {
                 self.inbox.keep_token()?;
             }
             return Ok(Some(message));
         }
-        loop {
-            let Some(message) = self.next_live()? else { return Ok(None) };
-            let message = match &mut self.replay {
-                Some(replay) => replay.live(message),
-                None => Some(message),
-            };
-            if message.is_some() {
-                return Ok(message);
-            }
-        }
-    }
-
-    /// The next message from the ring or the FIFO.
-    fn next_live(&mut self) -> Result<Option<Message>> {
-        let Some(ring) = &mut self.ring else { return self.inbox.next() };
-        if self.inbox.has_returned() {
-            return self.inbox.next();
-        }
-        self.turn += 1;
-        if self.turn < TURN {
-            if let Some(message) = ring.next()? {
+        // Without `self.replay`, as if there was none.
+        while let Some(message) = self.next()? {
+            if let Some(message) = replay.live(message) {
                 return Ok(Some(message));
             }
         }
-        // The ring is empty, or it is the FIFO's turn.
+        Ok(None)
+    }
+
+    /// The next message when the ring is empty, or it is the FIFO's turn.
+    fn next_from_fifo(&mut self) -> Result<Option<Message>> {
+        let Some(ring) = &mut self.ring else { return self.inbox.next() };
         self.turn = 0;
         let used = self.inbox.is_fd_used();
         let message = self.inbox.next()?;
@@ -355,7 +402,13 @@ impl Channel {
     /// The next message, or `None` at once.
     pub fn fetch(&mut self) -> Result<Option<Message>> {
         self.here()?;
-        let message = self.next()?;
+        if let Some(message) = self.next_from_ring()? {
+            return Ok(Some(message));
+        }
+        if !self.is_beside_due() {
+            return Ok(None);
+        }
+        let message = self.next_beside()?;
         if message.is_none() {
             self.inbox.check_directory()?;
         }
@@ -370,20 +423,37 @@ impl Channel {
         if timeout == Some(Duration::ZERO) {
             return self.fetch();
         }
-        self.fetch_until(Deadline::after(timeout))
+        // What is there needs no clock.
+        self.here()?;
+        self.check_interrupt()?;
+        if let Some(message) = self.next_from_ring()? {
+            return Ok(Some(message));
+        }
+        self.fetch_until(Deadline::after(timeout), Channel::next)
     }
 
-    fn fetch_until(&mut self, deadline: Deadline) -> Result<Option<Message>> {
+    #[inline]
+    fn check_interrupt(&self) -> Result<()> {
+        if self.interrupt.pending.load(Relaxed) && self.interrupt.pending.swap(false, SeqCst) {
+            return Err(Error::new(
+                ErrorKind::Interrupted,
+                format_args!("the wait on '{}' was interrupted", self.topic),
+            ));
+        }
+        Ok(())
+    }
+
+    /// What `take` takes; waits for it.
+    fn fetch_until<T, E: From<Error>>(
+        &mut self,
+        deadline: Deadline,
+        mut take: impl FnMut(&mut Channel) -> std::result::Result<Option<T>, E>,
+    ) -> std::result::Result<Option<T>, E> {
         self.here()?;
         loop {
-            if self.interrupt.pending.load(Relaxed) && self.interrupt.pending.swap(false, SeqCst) {
-                return Err(Error::new(
-                    ErrorKind::Interrupted,
-                    format_args!("the wait on '{}' was interrupted", self.topic),
-                ));
-            }
-            if let Some(message) = self.next()? {
-                return Ok(Some(message));
+            self.check_interrupt()?;
+            if let Some(taken) = take(self)? {
+                return Ok(Some(taken));
             }
             // Again: looking for a message has taken the interrupt's wake-up from the FIFO if it came since.
             if self.interrupt.pending.load(SeqCst) {
@@ -393,18 +463,21 @@ impl Channel {
             if remaining == Some(Duration::ZERO) {
                 return Ok(None);
             }
+            let mut pause = remaining;
             if let Some(ring) = &mut self.ring {
                 if ring.comes_soon() || !ring.arm() {
                     continue;
                 }
+                // It may be early for what a receiver at rest does.
+                if let Some(early) = ring.rest() {
+                    pause = Some(pause.map_or(early, |pause| pause.min(early)));
+                }
             }
-            if self.inbox.wait(remaining)? == Wait::Signal {
+            if self.inbox.wait(pause)? == Wait::Signal {
                 // When its handler called the interrupter, that ended this wait, too.
                 self.interrupt.pending.store(false, SeqCst);
-                return Err(Error::new(
-                    ErrorKind::Interrupted,
-                    format_args!("the wait on '{}' was interrupted by a signal", self.topic),
-                ));
+                let text = format_args!("the wait on '{}' was interrupted by a signal", self.topic);
+                return Err(Error::new(ErrorKind::Interrupted, text).into());
             }
         }
     }
@@ -419,7 +492,17 @@ impl Channel {
         messages.push(first);
         let mut count = 1;
         while count < max {
-            match self.next() {
+            if self.is_rings_turn() {
+                if let Some(ring) = &mut self.ring {
+                    let Ok(taken) = ring.next_batch(messages, (max - count).min(TURN - self.turn)) else { break };
+                    self.turn += taken;
+                    count += taken;
+                }
+            }
+            if count == max || !self.is_beside_due() {
+                break;
+            }
+            match self.next_beside() {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) | Err(_) => break,
             }
@@ -435,19 +518,47 @@ impl Channel {
         buffer: &mut [u64],
         timeout: Option<Duration>,
     ) -> std::result::Result<(usize, usize), PackError> {
+        self.here()?;
+        let packed = if timeout == Some(Duration::ZERO) {
+            let packed = self.pack(buffer)?;
+            if packed.is_none() {
+                self.inbox.check_directory()?;
+            }
+            packed
+        } else {
+            self.fetch_until(Deadline::after(timeout), |channel| channel.pack(buffer))?
+        };
+        Ok(packed.map_or((0, 0), |(records, words)| (records, words * 8)))
+    }
+
+    /// Writes what is there into `buffer`, as much as fits: how many records, and words; `None`: there is nothing.
+    fn pack(&mut self, buffer: &mut [u64]) -> std::result::Result<Option<(usize, usize)>, PackError> {
         let (mut records, mut used) = (0, 0);
         loop {
-            let next = if records == 0 { self.fetch_wait(timeout) } else { self.next() };
-            let message = match next {
-                Ok(Some(message)) => message,
-                Err(error) if records == 0 => return Err(error.into()),
-                Ok(None) | Err(_) => break,
-            };
-            match packed::write(&message, &mut buffer[used..]) {
-                Some(words) => {
-                    used += words;
-                    records += 1;
+            let mut whole = None;
+            if self.is_rings_turn() {
+                if let Some(ring) = &mut self.ring {
+                    match ring.next_packed(&mut buffer[used..], TURN - self.turn) {
+                        Ok(packed) => {
+                            self.turn += packed.records;
+                            (records, used) = (records + packed.records, used + packed.words);
+                            whole = packed.left;
+                        }
+                        Err(error) if records == 0 => return Err(error.into()),
+                        Err(_) => break,
+                    }
                 }
+            }
+            if whole.is_none() && (records == 0 || self.is_beside_due()) {
+                whole = match self.next_beside() {
+                    Ok(message) => message,
+                    Err(error) if records == 0 => return Err(error.into()),
+                    Err(_) => break,
+                };
+            }
+            let Some(message) = whole else { break };
+            match packed::write(&message, &mut buffer[used..]) {
+                Some(words) => (records, used) = (records + 1, used + words),
                 None => {
                     let needed = packed::words(&message) * 8;
                     self.inbox.put_back(message)?;
@@ -458,7 +569,7 @@ impl Channel {
                 }
             }
         }
-        Ok((records, used * 8))
+        Ok((records > 0).then_some((records, used)))
     }
 
     /// Calls back with each message until the callback breaks or `timeout` has passed in all (`None`: without end; zero:
@@ -473,7 +584,7 @@ impl Channel {
         let no_wait = timeout == Some(Duration::ZERO);
         let mut handled = 0;
         loop {
-            let message = if no_wait { self.fetch()? } else { self.fetch_until(deadline)? };
+            let message = if no_wait { self.fetch()? } else { self.fetch_until(deadline, Channel::next)? };
             let Some(message) = message else { return Ok(handled) };
             handled += 1;
             if callback(&message).is_break() || (!no_wait && deadline.passed()) {

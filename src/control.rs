@@ -161,7 +161,7 @@ impl Control {
         match &terms.ring {
             None => reserve(held, BYTES)?,
             Some(ring) => {
-                set_len(held, ring.bytes())?;
+                set_len(held, ring.file_len())?;
                 reserve_range(held, 0, ring.fixed_bytes())?;
             }
         }
@@ -302,8 +302,10 @@ impl Control {
         self.figure(W_DROPPED).load(SeqCst)
     }
 
-    pub(crate) fn count_received(&self) {
-        self.figure(W_RECEIVED).fetch_add(1, Relaxed);
+    /// Counts messages that the receiver took. Only the receiver does, one thread at a time: no need to lock the line.
+    pub(crate) fn count_received(&self, messages: u64) {
+        let received = self.figure(W_RECEIVED);
+        received.store(received.load(Relaxed).wrapping_add(messages), Relaxed);
     }
 
     pub(crate) fn set_subscribers(&self, subscribers: u64) {
@@ -317,7 +319,7 @@ impl Control {
 
 /// How much of the file is mapped.
 fn words(terms: &Terms) -> usize {
-    terms.ring.map_or(WORDS, |ring| ring.bytes() / 8)
+    terms.ring.map_or(WORDS, |ring| ring.file_len() / 8)
 }
 
 fn counters(load: impl Fn(usize) -> u64) -> Counters {
@@ -366,11 +368,12 @@ pub(crate) fn inspect(file: BorrowedFd<'_>) -> Result<(Terms, Counters), Unusabl
             let ring = Layout {
                 slots: word(W_SLOTS),
                 bound: word(W_CAPACITY_MESSAGES),
+                bytes_bound: word(W_CAPACITY_BYTES),
                 chunks: number(W_CHUNKS),
                 chunk_size: number(W_CHUNK_SIZE),
                 drop_oldest: policy == FullPolicy::DropOldest,
             };
-            if !ring.is_valid() || ring.bytes() as u64 != stat.st_size as u64 {
+            if !ring.is_valid() || ring.file_len() as u64 != stat.st_size as u64 {
                 return Err(Unusable::Corrupt("its ring has an impossible size"));
             }
             Some(ring)

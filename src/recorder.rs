@@ -95,8 +95,8 @@ impl Recorder {
             }
             // One that has a place is in a history already.
             if message.epoch() == 0 {
-                match publisher::record(&self.store, &self.appender, &message)? {
-                    Appended::At(_) => recorded += 1,
+                match publisher::record(&self.store, &self.appender, &message) {
+                    Appended::At(_) | Appended::NoSpace => recorded += 1,
                     Appended::Gone => return Err(deleted(self.topic())),
                     Appended::Failed(error) => return Err(error),
                 }

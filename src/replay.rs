@@ -75,7 +75,7 @@ struct Cursor {
 
 impl Replay {
     /// For a channel that is open. `None`: there is nothing to replay, and nothing to drop.
-    pub(crate) fn open(store: &Store, pattern: &Pattern, beginning: Beginning) -> Result<Option<Replay>> {
+    pub(crate) fn open(store: &Store, pattern: &Pattern, beginning: Beginning) -> Result<Option<Box<Replay>>> {
         let base = store.base();
         let mut topics = Vec::new();
         if pattern.is_exact() {
@@ -115,7 +115,7 @@ impl Replay {
         for index in 0..replay.cursors.len() {
             replay.fill(store, index)?;
         }
-        Ok(Some(replay))
+        Ok(Some(Box::new(replay)))
     }
 
     fn add(&mut self, reader: &Reader<'_>, beginning: Beginning) -> Result<()> {

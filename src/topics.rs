@@ -12,11 +12,13 @@ use crate::files;
 use crate::history::{self, Appender, Kept, Reader, Terms};
 use crate::message::Message;
 use crate::publisher;
+use crate::ring::Layout;
 use crate::store::{self, FRESH_NS, Store};
+use crate::sys::clock::{self, Moment};
 use crate::sys::directory::{self, Directory, Kind};
 use crate::sys::fd::Fd;
 use crate::sys::mapping::has_pair_swap;
-use crate::sys::{chaos, clock, fork, lock};
+use crate::sys::{chaos, fork, lock};
 use crate::topic::{Pattern, validate_topic};
 
 /// What a managed topic keeps. `TopicOptions::default()` keeps the last 100 messages.
@@ -129,12 +131,12 @@ pub fn create_topic(topic: &str, options: &TopicOptions) -> Result<()> {
         Some(0) => return Err(invalid("keep messages for no time; leave 'history_ttl' out for no limit of age")),
         ttl => ttl.unwrap_or(0),
     };
-    let layout = history::layout(messages, bytes)
+    let layout = Layout::new(messages, bytes, true)
         .ok_or_else(|| invalid(&format!("keep {messages} messages and {bytes} bytes: at most 2^26 and 64 GiB")))?;
     let store = Store::at(options.home.as_deref())?;
-    let now = clock::wall_us();
-    let epoch = store.next_id(now)?;
-    let terms = Terms { topic: topic.to_string(), messages, bytes, ttl_us, epoch, created_us: now, layout };
+    let now = Moment::now();
+    let epoch = store.next_ids(now, 1)?;
+    let terms = Terms { topic: topic.to_string(), ttl_us, epoch, created_us: now.wall_us, layout };
     let mut attempt = 0;
     loop {
         match make(&store, &terms) {
@@ -222,7 +224,7 @@ pub fn delete_topic(topic: &str, home: Option<&Path>) -> Result<()> {
             appender.close();
             appender.epoch()
         }
-        None => store.next_id(clock::wall_us())?,
+        None => store.next_ids(Moment::now(), 1)?,
     };
     let told = publisher::announce_deletion(&store, topic, epoch);
     store::delete(base, dead);

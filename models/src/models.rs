@@ -177,7 +177,7 @@ fn reuse() {
     for _ in 0..4 {
         match world.publish(&mut producer, next) {
             Outcome::Taken => next += 1,
-            Outcome::Full => {}
+            Outcome::Full | Outcome::NoSpace => {}
             other => panic!("{other:?}"),
         }
     }
@@ -193,6 +193,47 @@ fn a_chunk_is_reused_only_when_it_was_read() {
 #[test]
 fn reuse_finds_a_relaxed_head() {
     finds("head relaxed", 3, reuse);
+}
+
+/// Two publishers fill a queue bounded by the bytes of two messages, while the consumer takes `tries`.
+fn bounding(drop_oldest: bool, tries: u32) {
+    let world = World::bounded(4, 32, 5, drop_oldest);
+    let (mut first, second) = (world.producer(0), world.producer(1));
+    let took = Arc::new(AtomicU64::new(0));
+    let publish = |took: Arc<AtomicU64>| {
+        move |world: &World, producer: &mut ModelProducer| match world.publish(producer, 1) {
+            Outcome::Taken => _ = took.fetch_add(1, SeqCst),
+            Outcome::Full if !drop_oldest => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    publish(Arc::clone(&took))(&world, &mut first);
+    let consuming = (tries > 0).then(|| consuming(&world, tries));
+    let thread = with(&world, second, publish(Arc::clone(&took)));
+    publish(Arc::clone(&took))(&world, &mut first);
+    thread.join().unwrap();
+    let (mut consumer, got, lost) =
+        consuming.map_or_else(|| (Consumer::new(), Vec::new(), 0), |consuming| consuming.join().unwrap());
+    let took = took.load(SeqCst);
+    let before = consumer.head();
+    let rest = world.drain(&mut consumer).len() as u64;
+    let lost = lost + consumer.take_lost();
+    assert_eq!(got.len() as u64 + rest + lost, took);
+    assert!(rest <= 2, "{rest} in a queue of two");
+    assert!(took == 3 || !drop_oldest && took >= 2, "{took} taken");
+    assert!(drop_oldest || took <= before + 2, "{took} taken, {before} read");
+}
+
+#[test]
+fn no_more_bytes_are_taken_than_the_bound() {
+    for drop_oldest in [false, true] {
+        holds(2, move || bounding(drop_oldest, 0));
+        holds(1, move || bounding(drop_oldest, 1));
+    }
+}
+#[test]
+fn bounding_finds_who_does_not_count_what_it_skips() {
+    finds("skipped without its size", 2, || bounding(false, 0));
 }
 
 /// Two publishers pass chunks on to each other: in use is what holds an unread record, however stale one's view of head.
@@ -283,7 +324,7 @@ fn bell_of_the_dead(nth: u32, slots: u64) {
     .unwrap();
     match world.publish(&mut second, 7) {
         Outcome::Taken => {}
-        Outcome::Full if slots == 1 => {}
+        Outcome::Full | Outcome::NoSpace if slots == 1 => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(sleeper.join().unwrap(), 7);
@@ -320,8 +361,8 @@ fn dropping(chunks: u32, steps: u32, messages: u64, consumer: (bool, u32)) {
             for value in 1..=messages {
                 match world.publish(producer, value) {
                     Outcome::Taken => _ = count.fetch_add(1, SeqCst),
-                    // Only while the consumer reads the only chunk.
-                    Outcome::Full if chunks < 2 => {}
+                    // While the consumer reads one chunk, and the others hold unread messages.
+                    Outcome::NoSpace => {}
                     other => panic!("{other:?}"),
                 }
             }
@@ -369,7 +410,7 @@ fn giving_back() {
     };
     for _ in 0..2 {
         match world.publish(&mut producer, 2) {
-            Outcome::Taken | Outcome::Full => producer.release(&world.ring),
+            Outcome::Taken | Outcome::Full | Outcome::NoSpace => producer.release(&world.ring),
             other => panic!("{other:?}"),
         }
     }
@@ -423,7 +464,7 @@ fn stealing(nth: u32, drop_oldest: bool, thieves: u32, tries: u32) {
     let died = !dying_at(nth, || taken(world.publish(&mut dead, 1)));
     world.locks(0).close();
     let steal = |world: &World, producer: &mut ModelProducer| match world.publish(producer, 2) {
-        Outcome::Taken | Outcome::Full => producer.release(&world.ring),
+        Outcome::Taken | Outcome::Full | Outcome::NoSpace => producer.release(&world.ring),
         other => panic!("{other:?}"),
     };
     let consuming = consuming(&world, tries);
@@ -468,7 +509,7 @@ fn salvaging(drop_oldest: bool, first: bool) {
     let producer = world.producer(1);
     let (_, mut consumer, mut got, _) =
         against_consumer(&world, producer, (first, 1), |world, producer| match world.publish(producer, 2) {
-            Outcome::Taken | Outcome::Full => {}
+            Outcome::Taken | Outcome::Full | Outcome::NoSpace => {}
             other => panic!("{other:?}"),
         });
     got.extend(world.drain(&mut consumer));

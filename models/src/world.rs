@@ -21,16 +21,17 @@ pub(crate) const STEP: usize = 16;
 /// Memory with one cell for each step of the chunks.
 pub(crate) struct ModelMemory {
     layout: Layout,
-    head: AtomicU64,
+    head: [AtomicU64; 2],
     hazard: AtomicU64,
     bell: AtomicU64,
-    hint: AtomicU64,
+    hint: [AtomicU64; 2],
     state: AtomicU64,
     slots_reserved: AtomicU64,
     table: Vec<AtomicU64>,
-    /// Two words for each slot, written under the slot's lock: the checker has no pairs. A reader may see the new ref with the old
-    /// sequence, which is more than can happen.
+    /// Two words for each slot.
     slots: Vec<AtomicU64>,
+    /// The checker has no pairs: they are written, and read as pairs, under a lock each; of head, of the hint, of the slots. Who
+    /// reads one word alone may see the new second one with the old first, which is more than can happen.
     pairs: Vec<Mutex<()>>,
     steps: Vec<UnsafeCell<u64>>,
     /// For slots, and for steps: whether they may be touched. What is known of it passes no happens-before on.
@@ -46,7 +47,7 @@ unsafe impl Sync for ModelMemory {}
 
 impl ModelMemory {
     fn step(&self, offset: usize) -> usize {
-        let first = self.layout.bytes() - self.layout.chunks as usize * self.layout.chunk_size as usize;
+        let first = self.layout.file_len() - self.layout.chunks as usize * self.layout.chunk_size as usize;
         assert_eq!((offset - first) % STEP, 0);
         (offset - first) / STEP
     }
@@ -63,6 +64,20 @@ impl ModelMemory {
         }
     }
 
+    /// The lock of a pair and its words.
+    fn pair(&self, index: usize) -> (&Mutex<()>, &[AtomicU64]) {
+        match index {
+            HEAD => (&self.pairs[0], &self.head),
+            TAIL_HINT => (&self.pairs[1], &self.hint),
+            _ => {
+                let slot = self.slot(index).unwrap();
+                self.see_pages(false);
+                assert!(self.pages.borrow().0[slot / 2], "a slot without a page is touched");
+                (&self.pairs[2 + slot / 2], &self.slots[slot..slot + 2])
+            }
+        }
+    }
+
     fn slot(&self, index: usize) -> Option<usize> {
         let first = self.layout.fixed_bytes() / 8;
         (index >= first && index < first + 2 * self.layout.slots as usize).then(|| index - first)
@@ -73,10 +88,10 @@ impl Memory for ModelMemory {
     fn word(&self, index: usize) -> &AtomicU64 {
         const TABLE: usize = 2 * 512;
         match index {
-            HEAD => &self.head,
+            HEAD => &self.head[0],
             HAZARD => &self.hazard,
             BELL => &self.bell,
-            TAIL_HINT => &self.hint,
+            TAIL_HINT => &self.hint[0],
             STATE => &self.state,
             SLOTS_RESERVED => &self.slots_reserved,
             _ => match self.slot(index) {
@@ -90,17 +105,23 @@ impl Memory for ModelMemory {
         }
     }
 
-    fn commit(&self, index: usize, from: (u64, u64), to: (u64, u64)) -> bool {
-        let slot = self.slot(index).unwrap();
-        assert!(self.pages.borrow().0[slot / 2], "a slot without a page is touched");
-        let _pair = self.pairs[slot / 2].lock().unwrap();
-        if (self.slots[slot].load(Acquire), self.slots[slot + 1].load(Acquire)) != from {
+    fn swap_pair(&self, index: usize, from: (u64, u64), to: (u64, u64)) -> bool {
+        let (lock, words) = self.pair(index);
+        let _pair = lock.lock().unwrap();
+        if (words[0].load(Acquire), words[1].load(Acquire)) != from {
             return false;
         }
-        let release = if planted("commit relaxed") { Relaxed } else { Release };
-        self.slots[slot + 1].store(to.1, release);
-        self.slots[slot].store(to.0, release);
+        let relaxed = planted("commit relaxed") && index != HEAD || planted("head relaxed") && index == HEAD;
+        let release = if relaxed { Relaxed } else { Release };
+        words[1].store(to.1, release);
+        words[0].store(to.0, release);
         true
+    }
+
+    fn load_pair(&self, index: usize) -> Option<(u64, u64)> {
+        let (lock, words) = self.pair(index);
+        let _pair = lock.lock().unwrap();
+        Some((words[0].load(Acquire), words[1].load(Acquire)))
     }
 
     fn copy_in(&self, offset: usize, bytes: &[u8]) {
@@ -208,23 +229,33 @@ impl World {
         World::with_pages(slots, chunks, steps, drop_oldest, false)
     }
 
+    /// With a bound of so many bytes.
+    pub(crate) fn bounded(slots: u64, bytes: u64, chunks: u32, drop_oldest: bool) -> Arc<World> {
+        World::with(slots, bytes, (chunks, 1), drop_oldest, false)
+    }
+
     /// `pages`: the model is about when they are reserved and given back. In others, slots have theirs from the beginning.
     pub(crate) fn with_pages(slots: u64, chunks: u32, steps: u32, drop_oldest: bool, pages: bool) -> Arc<World> {
-        let layout = Layout { slots, bound: slots, chunks, chunk_size: steps * STEP as u32, drop_oldest };
+        World::with(slots, u64::MAX, (chunks, steps), drop_oldest, pages)
+    }
+
+    fn with(slots: u64, bytes: u64, (chunks, steps): (u32, u32), drop_oldest: bool, pages: bool) -> Arc<World> {
+        let chunk_size = steps * STEP as u32;
+        let layout = Layout { slots, bound: slots, bytes_bound: bytes, chunks, chunk_size, drop_oldest };
         assert!(layout.is_valid());
         let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
         let all = (chunks * steps) as usize;
         let memory = ModelMemory {
             layout,
-            head: AtomicU64::new(0),
+            head: [0, 0].map(AtomicU64::new),
             hazard: AtomicU64::new(0),
             bell: AtomicU64::new(0),
-            hint: AtomicU64::new(0),
+            hint: [0, 0].map(AtomicU64::new),
             state: AtomicU64::new(0),
             slots_reserved: AtomicU64::new(if pages { 0 } else { slots }),
             table: words(chunks as usize),
             slots: words(2 * slots as usize),
-            pairs: (0..slots).map(|_| Mutex::new(())).collect(),
+            pairs: (0..2 + slots).map(|_| Mutex::new(())).collect(),
             steps: (0..all).map(|_| UnsafeCell::new(0)).collect(),
             pages: RefCell::new((vec![!pages; slots as usize], vec![false; all])),
             calls: pages.then(|| AtomicU64::new(0)),
@@ -244,7 +275,7 @@ impl World {
     /// Publishes a record that says `value`.
     pub(crate) fn publish(&self, producer: &mut ModelProducer, value: u64) -> Outcome {
         let fill = |memory: &ModelMemory, at: usize| memory.copy_in(at, &value.to_ne_bytes());
-        producer.publish(&self.ring, STEP as u32, fill, || self.token())
+        producer.publish(&self.ring, STEP as u32, fill, || self.token(), |_| unreachable!())
     }
 
     fn token(&self) {
@@ -259,6 +290,7 @@ impl World {
             memory.copy_out(at, &mut value);
             u64::from_ne_bytes(value)
         });
+        consumer.publish_head(&self.ring);
         taken.map(|taken| match taken {
             Taken::Message(value) => value,
             Taken::Malformed => panic!("a malformed ref"),

@@ -15,7 +15,7 @@ use super::message::{give, lend, ps_message};
 use super::stats::ps_channel_stats;
 use super::text::Text;
 use crate::error::{Error, ErrorKind, Result};
-use crate::{Channel, ChannelOptions, FullPolicy, Interrupter, Message, Monitor, PackError, Transport};
+use crate::{Channel, ChannelOptions, FullPolicy, Interrupter, Message, Monitor, PackError, Resume, Transport};
 
 /// A full channel refuses the next message: the publisher is told, the channel counts it.
 pub const PS_FULL_REJECT: u32 = 0;
@@ -70,13 +70,14 @@ pub struct ps_channel_options {
     pub capacity_messages: u64,
     /// The store's directory; NULL: `ps_home()`.
     pub home: *const c_char,
-    /// 0: managed topics are not in this version.
+    /// Begin with the last so many messages of each managed topic that matches, oldest first, before what is new; 0: none.
     pub replay_last: u32,
-    /// 0: managed topics are not in this version.
+    /// Not 0: begin behind the message that `resume_epoch` and `resume_offset` name (exact topics only): everything newer, or
+    /// what is still there of it, which `dropped_before` or another `epoch` tell. Instead of `replay_last`.
     pub resume: u32,
-    /// 0: managed topics are not in this version.
+    /// The `epoch` of the last message had.
     pub resume_epoch: u64,
-    /// 0: managed topics are not in this version.
+    /// The `offset` of the last message had; 0: before the first.
     pub resume_offset: u64,
 }
 
@@ -105,16 +106,6 @@ impl ps_channel_options {
         if self.reserved != 0 {
             return Err(invalid(format!("reserved is {}; it must be 0", self.reserved)));
         }
-        let managed = [
-            ("replay_last", self.replay_last.into()),
-            ("resume", self.resume.into()),
-            ("resume_epoch", self.resume_epoch),
-            ("resume_offset", self.resume_offset),
-        ];
-        if let Some((name, value)) = managed.into_iter().find(|&(_, value)| value != 0) {
-            let message = format!("{name} is {value}; it must be 0: this version has no managed topics");
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
         Ok(ChannelOptions {
             full_policy,
             transport,
@@ -122,7 +113,8 @@ impl ps_channel_options {
             capacity_messages: self.capacity_messages,
             // SAFETY: the caller's promise is ours.
             home: unsafe { arguments::home_buf(self.home) }?,
-            ..Default::default()
+            replay_last: self.replay_last,
+            resume: (self.resume != 0).then_some(Resume { epoch: self.resume_epoch, offset: self.resume_offset }),
         })
     }
 }

@@ -35,6 +35,7 @@ mod publisher;
 mod stats;
 mod store;
 mod text;
+mod topics;
 
 use crate::{Channel, Headers, Interrupter, Message, Monitor, Publisher};
 

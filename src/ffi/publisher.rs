@@ -180,18 +180,9 @@ pub unsafe extern "C" fn ps_publisher_publish_batch(
         let publisher = unsafe { object("publisher", publisher) }?;
         // SAFETY: NULL or `count` payloads by the header's terms.
         let given = unsafe { array("payloads", payloads, count) }?;
-        let mut batch = Vec::new();
-        batch.try_reserve_exact(given.len()).map_err(|_| no_room("payloads", count))?;
-        for one in given {
-            // SAFETY: each payload holds what the header asks for.
-            match unsafe { one.convert() } {
-                Ok(payload) => batch.push(payload),
-                Err(error) if batch.is_empty() => return Err(error),
-                // As single calls would: those before it are published.
-                Err(_) => break,
-            }
-        }
-        Ok(publisher.publisher.publish_batch(&batch)? as i64)
+        // SAFETY: each payload holds what the header asks for.
+        let payloads = given.iter().map(|one| unsafe { one.convert() });
+        Ok(publisher.publisher.publish_all(payloads)? as i64)
     })
 }
 

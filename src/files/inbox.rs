@@ -151,6 +151,11 @@ impl Inbox {
         self.keep_readable_if(true)
     }
 
+    /// Whether there may be a message that needs no look at the FIFO.
+    pub(crate) fn has_more(&self) -> bool {
+        self.returned.is_some() || self.list_due || self.unknown_seen || !self.pending.is_empty()
+    }
+
     pub(crate) fn has_returned(&self) -> bool {
         self.returned.is_some()
     }
@@ -479,7 +484,7 @@ impl Inbox {
         if !self.pattern.matches(message.topic()) {
             return Ok(Take::Skipped);
         }
-        self.control.count_received();
+        self.control.count_received(1);
         let dropped = self.control.dropped();
         if dropped > self.drops_told {
             message.set_dropped_before(dropped - self.drops_told);

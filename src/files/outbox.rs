@@ -12,7 +12,7 @@ use super::{MessageFile, QUEUE};
 use crate::control::{self, Control, FullPolicy, Unusable};
 use crate::error::{Error, ErrorKind};
 use crate::message::id::{TOKEN, is_native};
-use crate::ring::{Record, RingOutbox};
+use crate::ring::{Counted, LOOK_MESSAGES, LOOK_US, Record, RingOutbox, Sender};
 use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fd::{Fd, status};
@@ -31,6 +31,8 @@ pub(crate) enum Delivery {
     IdTaken,
     /// The file can be linked no more: try again with a new one.
     FileSpent,
+    /// The ring has no room for a record, but takes a message in a file.
+    NoSpace,
     /// It could not be delivered.
     Failed(Error),
 }
@@ -58,8 +60,7 @@ pub(crate) struct Outbox {
     oldest: Mutex<VecDeque<u64>>,
     /// When it was last used, monotonic nanoseconds.
     pub used: AtomicU64,
-    /// How many of them the process has open.
-    open: Arc<AtomicUsize>,
+    _counted: Counted,
     /// Ring: messages since the receiver was last looked after, and when that was.
     since_look: AtomicU32,
     looked_us: AtomicU64,
@@ -91,7 +92,7 @@ impl Outbox {
                 Ok(control) => {
                     let control = Arc::new(control);
                     let ring =
-                        control.terms().ring.map(|layout| RingOutbox::new(layout, Arc::clone(&control), Fd::new(file)));
+                        control.terms().ring.map(|layout| RingOutbox::new(layout, &control, Fd::new(file), open));
                     (Some(control), ring)
                 }
                 Err(unusable) => return Err(unusable_error(unusable, &name())),
@@ -101,9 +102,9 @@ impl Outbox {
                 return Err(Error::os(format_args!("opening the control page of channel '{}'", name()), error));
             }
         };
-        open.fetch_add(1, Relaxed);
         Ok(Some(Outbox {
-            open: Arc::clone(open),
+            // A ring's file stays open, too.
+            _counted: Counted::new(open, if ring.is_some() { 2 } else { 1 }),
             directory: directory.to_vec(),
             fifo: Fd::new(fifo),
             control,
@@ -136,48 +137,93 @@ impl Outbox {
     }
 
     /// Puts a message into the ring.
-    pub(crate) fn deliver_record(&self, base: &Directory, record: &Record<'_>) -> Delivery {
+    pub(crate) fn deliver_record(&self, base: &Directory, record: &Record<'_>, now_us: u64) -> Delivery {
         let Some(ring) = &self.ring else { return Delivery::Gone };
-        if self.is_dead_now_and_then(record.timestamp_us) {
+        if self.is_dead_now_and_then(now_us) {
             return Delivery::Gone;
         }
-        self.delivery(ring.publish(base, &self.directory, record, || self.wake()))
+        self.delivery(ring.publish(base, &self.directory, record, now_us, || self.wake()))
+    }
+
+    /// A publisher of the ring for one thread, to be [retired](Outbox::retire); `None`: there is no ring, or for some reason
+    /// (which [`Outbox::deliver_record`] tells) no publisher.
+    pub(crate) fn lend(&self, base: &Directory) -> Option<Sender> {
+        self.ring.as_ref()?.lend(base, &self.directory).ok()
+    }
+
+    /// Ends what [`lend`](Outbox::lend) lent.
+    pub(crate) fn retire(&self, sender: &mut Sender) {
+        if let Some(ring) = &self.ring {
+            ring.retire(sender);
+        }
+    }
+
+    /// [`deliver_record`](Outbox::deliver_record) by a publisher that was lent. `more`: others follow, and this one is to be
+    /// [finished](Outbox::finish) with them; any answer but `Taken` has finished those before it.
+    #[inline]
+    pub(crate) fn deliver_by(
+        &self,
+        sender: &mut Sender,
+        base: &Directory,
+        record: &Record<'_>,
+        now_us: u64,
+        more: bool,
+    ) -> Delivery {
+        let Some(ring) = &self.ring else { return Delivery::Gone };
+        if sender.must_look(now_us) && self.is_abandoned() {
+            return Delivery::Gone;
+        }
+        let pushed = ring.push_by(sender, base, &self.directory, record);
+        let is_taken = matches!(pushed, crate::ring::Outcome::Taken);
+        if is_taken && more {
+            return Delivery::Taken;
+        }
+        match ring.finish(sender, pushed, now_us, || self.wake()) {
+            crate::ring::Outcome::Taken => Delivery::Taken,
+            outcome => self.delivery(outcome),
+        }
+    }
+
+    /// Ends a run of [`deliver_by`](Outbox::deliver_by): the receiver is woken. `Gone`: it has closed the channel.
+    pub(crate) fn finish(&self, sender: &mut Sender, now_us: u64) -> Delivery {
+        let Some(ring) = &self.ring else { return Delivery::Gone };
+        self.delivery(ring.finish(sender, crate::ring::Outcome::Taken, now_us, || self.wake()))
+    }
+
+    /// Whether the ring takes a message that is to be put into a file: asked before that is written.
+    pub(crate) fn make_room(&self, base: &Directory, record: &Record<'_>) -> Delivery {
+        let Some(ring) = &self.ring else { return Delivery::Gone };
+        let now_us = record.timestamp_us;
+        self.delivery(ring.make_room(base, &self.directory, record.len() as u64, now_us, || self.wake()))
     }
 
     /// Puts a message into the ring whose content is in a file.
-    pub(crate) fn deliver_file(
-        &self,
-        base: &Directory,
-        file: &MessageFile,
-        id: u64,
-        bytes: u64,
-        now_us: u64,
-    ) -> Delivery {
-        let (Some(ring), Some(control)) = (&self.ring, &self.control) else { return Delivery::Gone };
-        while !control.try_reserve(bytes) {
-            if !ring.drop_oldest(base, &self.directory, now_us) {
-                return self.delivery(crate::ring::Outcome::Full);
-            }
-        }
-        let name = crate::ring::file_name(id);
-        let path = EntryPath::new(&self.directory, name.as_bytes());
-        let delivery = match file.link(base, path.as_c_str()) {
-            Ok(()) => {
-                chaos::point("publish.linked");
-                let delivery = self.delivery(ring.publish_file(base, &self.directory, id, now_us, || self.wake()));
-                if !matches!(delivery, Delivery::Taken) {
-                    let _ = base.unlink(path.as_c_str());
+    pub(crate) fn deliver_file(&self, base: &Directory, file: &MessageFile, record: &Record<'_>) -> Delivery {
+        let Some(ring) = &self.ring else { return Delivery::Gone };
+        loop {
+            let tag = rand::random();
+            let name = crate::ring::file_name(tag);
+            let path = EntryPath::new(&self.directory, name.as_bytes());
+            match file.link(base, path.as_c_str()) {
+                Ok(()) => {
+                    chaos::point("publish.linked");
+                    let message = (tag, record.len() as u64);
+                    let now_us = record.timestamp_us;
+                    let outcome = ring.publish_file(base, &self.directory, message, now_us, || self.wake());
+                    let delivery = self.delivery(outcome);
+                    if !matches!(delivery, Delivery::Taken) {
+                        let _ = base.unlink(path.as_c_str());
+                    }
+                    return delivery;
                 }
-                delivery
+                // Another message's tag.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return self.link_error(file, error),
             }
-            Err(error) => self.link_error(file, error),
-        };
-        if !matches!(delivery, Delivery::Taken) {
-            self.release(bytes);
         }
-        delivery
     }
 
+    #[cold]
     fn delivery(&self, outcome: crate::ring::Outcome) -> Delivery {
         use crate::ring::Outcome;
         match outcome {
@@ -185,6 +231,7 @@ impl Outbox {
             // A dead receiver's queue stays full.
             Outcome::Full if self.is_abandoned() => Delivery::Gone,
             Outcome::Full => Delivery::Full,
+            Outcome::NoSpace => Delivery::NoSpace,
             Outcome::Gone => Delivery::Gone,
             Outcome::NoMemory(error) => Delivery::Failed(self.error("reserving memory for channel", error)),
             Outcome::Corrupt => Delivery::Failed(Error::new(
@@ -204,10 +251,10 @@ impl Outbox {
         }
     }
 
-    /// Looks after the receiver every 1,000 messages or 10 ms.
+    /// Looks after the receiver every [`LOOK_MESSAGES`] or 10 ms.
     fn is_dead_now_and_then(&self, now_us: u64) -> bool {
         let count = self.since_look.fetch_add(1, Relaxed);
-        if count < 1_000 && now_us.saturating_sub(self.looked_us.load(Relaxed)) < 10_000 {
+        if count < LOOK_MESSAGES && now_us.saturating_sub(self.looked_us.load(Relaxed)) < LOOK_US {
             return false;
         }
         self.since_look.store(0, Relaxed);
@@ -416,12 +463,6 @@ impl Outbox {
     /// When it was last used; see [`Outbox::used`].
     pub(crate) fn touch(&self, now: u64) {
         self.used.store(now, Relaxed);
-    }
-}
-
-impl std::ops::Drop for Outbox {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Relaxed);
     }
 }
 

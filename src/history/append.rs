@@ -12,7 +12,7 @@ use super::record::Entry;
 use super::unusable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::MessageFile;
-use crate::ring::{CLOSED, FileLocks, Outcome, Producer, Ring, STATE, SharedMemory, file_name};
+use crate::ring::{CLOSED, Counted, FileLocks, Outcome, Producer, Ref, Ring, STATE, SharedMemory, file_name};
 use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath};
 use crate::sys::fd::{Fd, status};
@@ -32,14 +32,19 @@ pub(crate) enum Appended {
     At(u64),
     /// The topic was deleted.
     Gone,
-    /// It is not in the history, and the history says so.
+    /// There is room, but not for a record: put it into a file.
+    NoSpace,
+    /// It is not in the history, which is to be [told](Appender::note_lost).
     Failed(Error),
 }
 
+/// One publisher of a history, for one thread at a time.
 #[derive(Debug)]
-struct Sender {
+pub(crate) struct Sender {
     producer: Producer<FileLocks>,
     last_us: u64,
+    /// Its descriptor, counted.
+    _counted: Counted,
 }
 
 /// A history opened for appending.
@@ -54,14 +59,13 @@ pub(crate) struct Appender {
     pub owner: u32,
     /// Those that no thread uses now.
     idle: Mutex<Vec<Sender>>,
-    /// Whether `file`'s own lock is still to be had: a second publisher needs an open file description of its own.
-    first: Mutex<bool>,
     hint: AtomicU32,
     looked_us: AtomicU64,
     /// When it was last used, monotonic nanoseconds.
-    pub used: AtomicU64,
-    /// How many channels and histories the process has open for sending.
+    used: AtomicU64,
+    /// The store's descriptors for sending.
     open: Arc<AtomicUsize>,
+    _counted: Counted,
 }
 
 impl Appender {
@@ -77,10 +81,9 @@ impl Appender {
         };
         // Checked with pread before it is mapped: a file that is too short would be SIGBUS.
         let terms = page::inspect(&file).map_err(|e| unusable(e, topic))?;
-        let map = Arc::new(Mapping::new(file.as_fd(), terms.layout.bytes() / 8).map_err(failed)?);
+        let map = Arc::new(Mapping::new(file.as_fd(), terms.layout.file_len() / 8).map_err(failed)?);
         let owner = status(&file).map_err(failed)?.st_uid;
         let file = Arc::new(Fd::new(file));
-        open.fetch_add(1, Relaxed);
         Ok(Some(Appender {
             ring: Ring { memory: SharedMemory::new(Arc::clone(&map), Arc::clone(&file)), layout: terms.layout },
             terms,
@@ -89,12 +92,22 @@ impl Appender {
             file,
             owner,
             idle: Mutex::default(),
-            first: Mutex::new(true),
             hint: AtomicU32::new(rand::random::<u32>()),
             looked_us: AtomicU64::new(0),
             used: AtomicU64::new(0),
             open: Arc::clone(open),
+            _counted: Counted::new(open, 1),
         }))
+    }
+
+    /// When it was last used, monotonic nanoseconds.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    /// It is used now.
+    pub(crate) fn touch(&self, now: u64) {
+        self.used.store(now, Relaxed);
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -106,61 +119,110 @@ impl Appender {
         entry.len() > self.ring.layout.chunk_size as usize / 4
     }
 
-    /// Appends a message that does not [want a file](Appender::wants_file).
-    pub(crate) fn append(&self, base: &Directory, entry: &Entry<'_>) -> Appended {
+    /// Appends a message that does not [want a file](Appender::wants_file), by a publisher that [`lend`](Appender::lend) lent in
+    /// this process.
+    pub(crate) fn append_by(&self, sender: &mut Sender, base: &Directory, entry: &Entry<'_>, now_us: u64) -> Appended {
         let head = entry.head(self.terms.epoch);
-        self.with(base, entry.timestamp_us, |producer, ring| {
-            producer.publish(ring, entry.len() as u32, |memory, at| entry.write(&head, memory, at), || {})
+        self.append_with(sender, base, now_us, |producer, ring, unlink| {
+            producer.publish(ring, entry.len() as u32, |memory, at| entry.write(&head, memory, at), || {}, unlink)
         })
     }
 
-    /// Appends a message that is in a file. `number`: an id of the store that no other file here has.
-    pub(crate) fn append_file(&self, base: &Directory, file: &MessageFile, number: u64, now_us: u64) -> Appended {
-        let name = file_name(number);
-        let path = EntryPath::new(&self.directory, name.as_bytes());
-        match file.link(base, path.as_c_str()) {
-            Ok(()) => {}
-            // A deleted topic's directory is gone.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Appended::Gone,
-            Err(error) => return self.lost(error.into()),
+    /// The same by any publisher.
+    pub(crate) fn append(&self, base: &Directory, entry: &Entry<'_>, now_us: u64) -> Appended {
+        self.with(base, |sender| self.append_by(sender, base, entry, now_us))
+    }
+
+    /// Appends a message that is in a file.
+    pub(crate) fn append_file(&self, base: &Directory, file: &MessageFile, entry: &Entry<'_>, now_us: u64) -> Appended {
+        loop {
+            let tag = rand::random();
+            let name = file_name(tag);
+            let path = EntryPath::new(&self.directory, name.as_bytes());
+            match file.link(base, path.as_c_str()) {
+                Ok(()) => {
+                    chaos::point("history.linked");
+                    let message = Ref::file(tag, entry.len() as u64);
+                    let appended = self.with(base, |sender| {
+                        self.append_with(sender, base, now_us, |producer, ring, unlink| {
+                            producer.publish_file(ring, message, || {}, unlink)
+                        })
+                    });
+                    if !matches!(appended, Appended::At(_)) {
+                        let _ = base.unlink(path.as_c_str());
+                    }
+                    return appended;
+                }
+                // Another message's tag.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // A deleted topic's directory is gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Appended::Gone,
+                Err(error) => return Appended::Failed(self.error(Lost::System(error))),
+            }
         }
-        chaos::point("history.linked");
-        let appended = self.with(base, now_us, |producer, ring| producer.publish_file(ring, number, || {}));
-        if !matches!(appended, Appended::At(_)) {
-            let _ = base.unlink(path.as_c_str());
-        }
+    }
+
+    /// By a publisher that is at hand.
+    fn with(&self, base: &Directory, append: impl FnOnce(&mut Sender) -> Appended) -> Appended {
+        let mut sender = match self.lend(base) {
+            Ok(sender) => sender,
+            Err(appended) => return appended,
+        };
+        let appended = append(&mut sender);
+        lock(&self.idle).push(sender);
         appended
     }
 
-    fn with(
+    /// A publisher for the calling thread, to be [retired](Appender::retire).
+    pub(crate) fn lend(&self, base: &Directory) -> std::result::Result<Sender, Appended> {
+        // A forked child's copies have the parent's ids, and no locks.
+        if !self.file.is_here() {
+            return Err(Appended::Gone);
+        }
+        if let Some(sender) = lock(&self.idle).pop() {
+            return Ok(sender);
+        }
+        match self.attach(base) {
+            Ok(producer) => Ok(Sender { producer, last_us: 0, _counted: Counted::new(&self.open, 1) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Appended::Gone),
+            Err(error) => Err(Appended::Failed(self.error(Lost::System(error)))),
+        }
+    }
+
+    /// Lets go of what a publisher holds in the history; dropping it frees its id.
+    pub(crate) fn retire(&self, sender: &mut Sender) {
+        // A forked child's copy has no locks: what it would write belongs to the parent.
+        if self.file.is_here() {
+            sender.producer.release(&self.ring);
+        }
+    }
+
+    fn append_with(
         &self,
+        sender: &mut Sender,
         base: &Directory,
         now_us: u64,
-        publish: impl Fn(&mut Producer<FileLocks>, &Ring<SharedMemory>) -> Outcome,
+        publish: impl Fn(&mut Producer<FileLocks>, &Ring<SharedMemory>, &dyn Fn(u32)) -> Outcome,
     ) -> Appended {
-        // A forked child's copies have the parent's ids, and no locks.
-        if !self.file.is_here() || self.is_removed(now_us) {
+        if self.is_removed(now_us) {
             return Appended::Gone;
         }
-        let idle = lock(&self.idle).pop();
-        let mut sender = match idle {
-            Some(sender) => sender,
-            None => match self.attach(base) {
-                Ok(producer) => Sender { producer, last_us: 0 },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Appended::Gone,
-                Err(error) => return self.lost(error.into()),
-            },
+        let unlink = |tag| {
+            let _ = base.unlink(EntryPath::new(&self.directory, file_name(tag).as_bytes()).as_c_str());
         };
         let mut given_up = 0;
         let appended = loop {
-            match publish(&mut sender.producer, &self.ring) {
+            match publish(&mut sender.producer, &self.ring, &unlink) {
                 Outcome::Taken => break Appended::At(sender.producer.last_position().saturating_add(1)),
                 Outcome::Gone => break Appended::Gone,
+                Outcome::NoSpace => break Appended::NoSpace,
                 // No page is to be had: an older message's serves.
-                Outcome::NoMemory(_) if given_up < GIVEN_UP && sender.producer.drop_oldest(&self.ring) => given_up += 1,
-                Outcome::NoMemory(error) => break self.lost(error.into()),
-                Outcome::Full => break self.lost(Lost::Crowded),
-                Outcome::Corrupt => break self.lost(Lost::Corrupt),
+                Outcome::NoMemory(_) if given_up < GIVEN_UP && sender.producer.drop_oldest(&self.ring, unlink) => {
+                    given_up += 1;
+                }
+                Outcome::NoMemory(error) => break Appended::Failed(self.error(Lost::System(error))),
+                // A ring that drops is full only where its words are wrong.
+                Outcome::Full | Outcome::Corrupt => break Appended::Failed(self.error(Lost::Corrupt)),
             }
         };
         chaos::point("history.appended");
@@ -168,10 +230,6 @@ impl Appender {
             sender.producer.release(&self.ring);
         }
         sender.last_us = now_us;
-        for id in sender.producer.take_dropped_files() {
-            let _ = base.unlink(EntryPath::new(&self.directory, file_name(id).as_bytes()).as_c_str());
-        }
-        lock(&self.idle).push(sender);
         appended
     }
 
@@ -192,62 +250,36 @@ impl Appender {
         self.ring.word(STATE).fetch_or(CLOSED, SeqCst);
     }
 
-    /// Notes that a message is lacking because of this error.
-    pub(crate) fn lacks(&self, error: Error) -> Error {
-        self.note_lost();
-        error
-    }
-
-    /// Before anybody gets the message live.
-    fn note_lost(&self) {
+    /// Notes that the history lacks a message from here on. Before anybody gets it live.
+    pub(crate) fn note_lost(&self) {
         self.map.word(W_LOST_BEHIND).fetch_max(self.ring.tail(), SeqCst);
         self.map.word(W_LOST).fetch_add(1, SeqCst);
     }
 
     /// One more publisher: its lock needs an open file description of its own.
     fn attach(&self, base: &Directory) -> io::Result<Producer<FileLocks>> {
-        let file = if std::mem::take(&mut *lock(&self.first)) {
-            Arc::clone(&self.file)
-        } else {
-            let path = EntryPath::new(&self.directory, page::FILE);
-            Arc::new(Fd::new(base.open_at(path.as_c_str(), libc::O_RDWR, 0)?))
-        };
+        let path = EntryPath::new(&self.directory, page::FILE);
+        let file = Arc::new(Fd::new(base.open_at(path.as_c_str(), libc::O_RDWR, 0)?));
         let hint = self.hint.fetch_add(1, Relaxed);
         Producer::attach(&self.ring, FileLocks::new(file), hint)
     }
 
-    /// The history lacks a message from here on.
-    fn lost(&self, why: Lost) -> Appended {
+    fn error(&self, why: Lost) -> Error {
         let topic = &self.terms.topic;
-        self.note_lost();
-        Appended::Failed(match why {
+        match why {
             Lost::System(error) => Error::os(format_args!("adding a message to the history of '{topic}'"), error),
-            Lost::Crowded => Error::new(
-                ErrorKind::QueueFull,
-                format_args!(
-                    "the history of '{topic}' has no room: more programs publish at once than it has parts; create it with \
-                     more bytes"
-                ),
-            ),
             Lost::Corrupt => Error::new(
                 ErrorKind::Corrupt,
                 format_args!("the history of '{topic}' is corrupt; delete the topic and create it again"),
             ),
-        })
+        }
     }
 }
 
 /// Why an append failed.
 enum Lost {
     System(io::Error),
-    Crowded,
     Corrupt,
-}
-
-impl From<io::Error> for Lost {
-    fn from(error: io::Error) -> Lost {
-        Lost::System(error)
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -256,13 +288,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Drop for Appender {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Relaxed);
-        // A forked child's copy has no locks: what it would write belongs to the parent.
-        if !self.file.is_here() {
-            return;
-        }
         for mut sender in std::mem::take(&mut *lock(&self.idle)) {
-            sender.producer.release(&self.ring);
+            self.retire(&mut sender);
         }
     }
 }

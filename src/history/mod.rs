@@ -23,8 +23,8 @@ mod page;
 mod read;
 mod record;
 
-pub(crate) use append::{Appended, Appender};
-pub(crate) use page::{FILE, RECORDER, Terms, create, directory_name, layout, topic_of};
+pub(crate) use append::{Appended, Appender, Sender};
+pub(crate) use page::{FILE, RECORDER, Terms, create, directory_name, topic_of};
 pub(crate) use read::{Kept, Reader, stray_files};
 pub(crate) use record::Entry;
 

@@ -39,9 +39,6 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"pubsub\0H");
 const VERSION: u64 = 1;
 const BYTES: usize = 4096;
 
-/// Publishers own a chunk each: several can be at work in the smallest history, too.
-const POOL_MIN: u64 = 256 << 10;
-
 const W_MAGIC: usize = 0;
 const W_VERSION: usize = 1;
 const W_MESSAGES: usize = 2;
@@ -74,8 +71,6 @@ pub(crate) fn topic_of(name: &[u8]) -> Option<&str> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub topic: String,
-    pub messages: u64,
-    pub bytes: u64,
     /// 0: no limit.
     pub ttl_us: u64,
     pub epoch: u64,
@@ -83,21 +78,16 @@ pub(crate) struct Terms {
     pub layout: Layout,
 }
 
-/// The sizes of a history that keeps so much; `None`: none can.
-pub(crate) fn layout(messages: u64, bytes: u64) -> Option<Layout> {
-    Layout::new(messages, bytes.max(POOL_MIN), true)
-}
-
 /// Makes a history in an empty file, and its memory as far as every append needs it.
 pub(crate) fn create(file: BorrowedFd<'_>, terms: &Terms) -> io::Result<()> {
-    set_len(file, terms.layout.bytes())?;
+    set_len(file, terms.layout.file_len())?;
     reserve_range(file, 0, terms.layout.fixed_bytes())?;
     let mut page = [0; BYTES];
     let mut set = |word: usize, value: u64| page[word * 8..word * 8 + 8].copy_from_slice(&value.to_ne_bytes());
     set(W_MAGIC, MAGIC);
     set(W_VERSION, VERSION);
-    set(W_MESSAGES, terms.messages);
-    set(W_BYTES, terms.bytes);
+    set(W_MESSAGES, terms.layout.bound);
+    set(W_BYTES, terms.layout.bytes_bound);
     set(W_TTL, terms.ttl_us);
     set(W_EPOCH, terms.epoch);
     set(W_CREATED, terms.created_us);
@@ -135,11 +125,12 @@ pub(crate) fn inspect(file: impl AsFd) -> Result<Terms, Unusable> {
     let layout = Layout {
         slots: word(W_SLOTS),
         bound: word(W_MESSAGES),
+        bytes_bound: word(W_BYTES),
         chunks: number(W_CHUNKS),
         chunk_size: number(W_CHUNK_SIZE),
         drop_oldest: true,
     };
-    if !layout.is_valid() || layout.bytes() as u64 != stat.st_size as u64 {
+    if !layout.is_valid() || layout.file_len() as u64 != stat.st_size as u64 {
         return Err(Unusable::Corrupt("it has an impossible size"));
     }
     let len = usize::try_from(word(W_TOPIC_LEN)).unwrap_or(usize::MAX);
@@ -152,8 +143,6 @@ pub(crate) fn inspect(file: impl AsFd) -> Result<Terms, Unusable> {
     }
     Ok(Terms {
         topic: topic.to_string(),
-        messages: word(W_MESSAGES),
-        bytes: word(W_BYTES),
         ttl_us: word(W_TTL),
         epoch: word(W_EPOCH),
         created_us: word(W_CREATED),

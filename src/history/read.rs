@@ -8,7 +8,7 @@ use super::page::{self, Terms, W_LOST, W_LOST_BEHIND};
 use super::{record, unusable};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::message::{Message, v1};
+use crate::message::Message;
 use crate::ring::{Look, Place, Seen};
 use crate::sys::clock;
 use crate::sys::directory::{Directory, EntryPath, read_at};
@@ -127,7 +127,7 @@ impl Reader<'_> {
                 let n = read_at(self.file.as_fd(), &mut self.buffer, at).map_err(|e| self.failed(e))?;
                 record::parse(&self.buffer[..n], self.terms.epoch, offset, &self.terms.topic)?
             }
-            Place::File(number) => self.read_file(number, offset)?,
+            Place::File { tag, .. } => self.read_file(tag, offset)?,
             Place::Malformed => None,
         };
         Ok(match message {
@@ -137,8 +137,8 @@ impl Reader<'_> {
         })
     }
 
-    fn read_file(&self, number: u64, offset: u64) -> Result<Option<Message>> {
-        let name = crate::ring::file_name(number);
+    fn read_file(&self, tag: u32, offset: u64) -> Result<Option<Message>> {
+        let name = crate::ring::file_name(tag);
         let path = EntryPath::new(&self.directory, name.as_bytes());
         let file = match self.base.open_at(path.as_c_str(), libc::O_RDONLY, 0) {
             Ok(file) => file,
@@ -158,7 +158,7 @@ impl Reader<'_> {
         self.terms.ttl_us != 0 && now.saturating_sub(timestamp_us.max(0) as u64) > self.terms.ttl_us
     }
 
-    /// How many messages there are, and their bytes: topics, headers and contents.
+    /// How many messages there are, and their bytes as they are stored.
     pub(crate) fn contents(&self, from: u64, to: u64) -> Result<(u64, u64)> {
         let (mut messages, mut bytes, mut next) = (0, 0, from);
         while next < to {
@@ -169,21 +169,15 @@ impl Reader<'_> {
             for slot in seen {
                 next += 1;
                 let size = match slot {
-                    Seen::Message(Place::Record { len, .. }) => record::content_len(len) as u64,
-                    Seen::Message(Place::File(number)) => self.file_size(number),
+                    Seen::Message(Place::Record { len, .. }) => len as u64,
+                    Seen::Message(Place::File { size, .. }) => size,
                     _ => continue,
                 };
                 messages += 1;
-                bytes += size + self.terms.topic.len() as u64;
+                bytes += size;
             }
         }
         Ok((messages, bytes))
-    }
-
-    fn file_size(&self, number: u64) -> u64 {
-        let path = EntryPath::new(&self.directory, crate::ring::file_name(number).as_bytes());
-        let size = self.base.status(path.as_c_str()).map_or(0, |stat| stat.st_size as u64);
-        size.saturating_sub((v1::FIXED + self.terms.topic.len() + files::TRAILER) as u64)
     }
 
     /// The first offset from `from` on whose message is not too old. Times rise with offsets, give or take what publishers take
@@ -232,8 +226,8 @@ pub(crate) fn stray_files(base: &Directory, topic: &str) -> Result<Option<Vec<Ve
         }
         next += seen.len() as u64;
         for slot in seen {
-            if let Seen::Message(Place::File(number)) = slot {
-                let name = crate::ring::file_name(number);
+            if let Seen::Message(Place::File { tag, .. }) = slot {
+                let name = crate::ring::file_name(tag);
                 names.retain(|other| *other != name.as_bytes());
             }
         }

@@ -16,7 +16,7 @@
 
 use crate::error::Result;
 use crate::message::{Message, MessageHead};
-use crate::ring::Memory;
+use crate::ring::{Memory, Record};
 
 const HEAD: usize = 32;
 
@@ -29,7 +29,14 @@ pub(crate) struct Entry<'a> {
     pub data: &'a [u8],
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// Of a message as channels get it.
+    #[inline]
+    pub(crate) fn of(record: &Record<'a>) -> Entry<'a> {
+        let Record { id, timestamp_us, headers_json, data, .. } = *record;
+        Entry { id, timestamp_us, headers_json, data }
+    }
+
     fn headers(&self) -> &[u8] {
         if self.headers_json == "{}" { b"" } else { self.headers_json.as_bytes() }
     }
@@ -64,11 +71,6 @@ fn sum(epoch: u64, head: &[u8], headers: &[u8], data: &[u8]) -> u32 {
     hasher.update(headers);
     hasher.update(data);
     hasher.finalize()
-}
-
-/// The bytes of headers and content in a record of this length.
-pub(super) fn content_len(len: usize) -> usize {
-    len.saturating_sub(HEAD)
 }
 
 /// The bytes of a record as a message; `Ok(None)`: they are none.

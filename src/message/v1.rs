@@ -30,9 +30,6 @@ const TIMESTAMP_OFFSET: usize = ID_OFFSET + 8;
 const TOPIC_LEN_OFFSET: usize = TIMESTAMP_OFFSET + 8;
 const TOPIC_OFFSET: usize = TOPIC_LEN_OFFSET + 4;
 
-/// The bytes of a file that are neither topic nor headers nor content.
-pub(crate) const FIXED: usize = TOPIC_OFFSET + 8;
-
 /// What stands before the content.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Prefix<'a> {

@@ -9,12 +9,14 @@ use super::words::{ChunkState, ChunkWord, Ref};
 use super::{BELL, HAZARD, HEAD, Locks, Memory, Ring};
 use crate::sys::chaos::{self, planted};
 
-/// Drop-oldest: how many positions the consumer takes at a time, at most.
-const BATCH: usize = 32;
-/// Pages are given back after so many bytes were consumed.
-const GIVE_BACK_AFTER: u64 = if cfg!(loom) { 1 } else { 256 << 10 };
-/// Bytes of drained chunks that are kept.
-const KEEP: u64 = if cfg!(loom) { 0 } else { 384 << 10 };
+/// Positions that may be consumed before `head` is moved past them: in a batch, moving it each time costs more than reading.
+const UNPUBLISHED: u64 = 32;
+/// Or bytes.
+const UNPUBLISHED_BYTES: u64 = 16 << 10;
+/// Pages are given back after so many bytes were consumed: fewer cannot have filled what is kept anyway.
+const GIVE_BACK_AFTER: u64 = if cfg!(loom) { 1 } else { 64 << 10 };
+/// Slots, chunks and what is always there, of a drained ring with the default bounds; docs/semantics.md promises 512 KiB.
+const KEEP: usize = if cfg!(loom) { 0 } else { 480 << 10 };
 
 /// What was taken from the queue.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,13 +30,13 @@ pub(crate) enum Taken<T> {
 /// The one consumer of a ring.
 #[derive(Debug)]
 pub(crate) struct Consumer {
-    /// The next position.
-    head: u64,
+    /// The next position, and its total.
+    next: (u64, u64),
+    /// `head` and its total as the ring has them. In a ring that drops, the same.
+    published: (u64, u64),
     slots_reserved: u64,
-    /// Drop-oldest: refs of positions that have been taken.
-    batch: [u64; BATCH],
-    batch_at: usize,
-    batch_len: usize,
+    /// The last chunk that was read from, whose pages are known to be there.
+    chunk: Option<u32>,
     /// Drop-oldest: positions that others have dropped since the last message.
     lost: u64,
     consumed: u64,
@@ -42,19 +44,20 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     pub(crate) fn new() -> Consumer {
-        Consumer { head: 0, slots_reserved: 0, batch: [0; BATCH], batch_at: 0, batch_len: 0, lost: 0, consumed: 0 }
+        Consumer { next: (0, 0), published: (0, 0), slots_reserved: 0, chunk: None, lost: 0, consumed: 0 }
     }
 
     /// The position behind the last one that it took.
     #[cfg(any(test, loom))]
     pub(crate) fn head(&self) -> u64 {
-        self.head
+        self.next.0
     }
 
     /// At this position, as if it had taken all before.
     #[cfg(test)]
     pub(crate) fn start_at(&mut self, position: u64) {
-        self.head = position;
+        self.next = (position, 0);
+        self.published = self.next;
     }
 
     /// Messages dropped just before the one that was taken last.
@@ -64,11 +67,8 @@ impl Consumer {
 
     /// Whether a message waits. SeqCst, for a consumer that has just made the bell odd.
     pub(crate) fn has_message<M: Memory>(&mut self, ring: &Ring<M>) -> bool {
-        if self.batch_at < self.batch_len {
-            return true;
-        }
         loop {
-            let head = if ring.layout.drop_oldest { ring.word(HEAD).load(SeqCst) } else { self.head };
+            let head = if ring.layout.drop_oldest { ring.word(HEAD).load(SeqCst) } else { self.next.0 };
             if !ring.is_slot_reserved(head, &mut self.slots_reserved) {
                 return false;
             }
@@ -81,7 +81,9 @@ impl Consumer {
         }
     }
 
-    /// Takes the next message: `read` gets its place, checked, and copies it. `None`: there is none.
+    /// Takes the next message: `read` gets its place, checked, and copies it. `None`: there is none. Publishers may learn of
+    /// it late: [`publish_head`](Consumer::publish_head) is to follow, after a few of these.
+    #[inline]
     pub(crate) fn next<M: Memory, T>(
         &mut self,
         ring: &Ring<M>,
@@ -90,109 +92,106 @@ impl Consumer {
         if ring.layout.drop_oldest { self.next_dropping(ring, read) } else { self.next_keeping(ring, read) }
     }
 
+    #[inline]
     fn next_keeping<M: Memory, T>(
         &mut self,
         ring: &Ring<M>,
         read: impl FnOnce(&M, Ref, usize) -> T,
     ) -> Option<Taken<T>> {
-        let head = self.head;
-        if !ring.is_slot_reserved(head, &mut self.slots_reserved) {
-            return None;
-        }
+        let (position, total) = self.next;
         // Acquire pairs with the commit: the record's bytes were written before it.
-        if ring.sequence_word(head).load(Acquire) != ring.layout.sequence(head) {
+        let reserved = ring.is_slot_reserved(position, &mut self.slots_reserved);
+        if !reserved || ring.sequence_word(position).load(Acquire) != ring.layout.sequence(position) {
+            self.publish_head(ring);
             return None;
         }
-        let word = ring.ref_word(head).load(Relaxed);
+        let word = ring.ref_word(position).load(Relaxed);
         let taken = self.read(ring, word, read);
         chaos::point("ring.read");
-        self.head = head.wrapping_add(1);
-        // Release: the bytes were read before a publisher that sees this head writes over them. With every message: a
-        // publisher refused because of an older head would have been refused wrongly.
-        ring.word(HEAD).store(self.head, if planted("head relaxed") { Relaxed } else { Release });
-        chaos::point("ring.head");
+        self.next = (position.wrapping_add(1), total.wrapping_add(Ref::size(word)));
+        let unpublished = self.next.1.wrapping_sub(self.published.1);
+        if self.next.0.wrapping_sub(self.published.0) >= UNPUBLISHED || unpublished >= UNPUBLISHED_BYTES {
+            self.publish_head(ring);
+        }
         Some(taken)
     }
 
+    /// Tells publishers how far it is.
+    #[inline]
+    pub(crate) fn publish_head<M: Memory>(&mut self, ring: &Ring<M>) {
+        if self.next == self.published {
+            return;
+        }
+        // Release by the swap: the bytes were read before a publisher that sees this head writes over them. Only the consumer
+        // moves the head of a ring that rejects: the swap fails where somebody has written what no publisher writes.
+        if !ring.swap_head(self.published, self.next) {
+            let _ = ring.swap_head(ring.head(), self.next);
+        }
+        self.published = self.next;
+        chaos::point("ring.head");
+    }
+
+    /// Drop-oldest: takes the message from publishers that would drop it, then reads it.
     fn next_dropping<M: Memory, T>(
         &mut self,
         ring: &Ring<M>,
         read: impl FnOnce(&M, Ref, usize) -> T,
     ) -> Option<Taken<T>> {
-        if self.batch_at == self.batch_len {
-            self.take_batch(ring)?;
-        }
-        let taken = self.read(ring, self.batch[self.batch_at], read);
-        chaos::point("ring.read");
-        self.batch_at += 1;
-        if self.batch_at == self.batch_len {
-            // Release: the bytes were read before the chunk may be restarted.
-            ring.word(HAZARD).store(0, Release);
-        }
-        Some(taken)
-    }
-
-    /// Drop-oldest: takes a few positions that lie in one chunk.
-    fn take_batch<M: Memory>(&mut self, ring: &Ring<M>) -> Option<()> {
-        let layout = &ring.layout;
-        let limit = (layout.bound / 16).clamp(1, BATCH as u64);
         // Each turn that fails does so because a publisher dropped what was about to be taken, and made progress.
         loop {
-            let head = ring.word(HEAD).load(Acquire);
-            let occupied = |position: u64, known: &mut u64| {
-                ring.is_slot_reserved(position, known)
-                    && ring.sequence_word(position).load(Acquire) == layout.sequence(position)
-            };
-            if !occupied(head, &mut self.slots_reserved) {
-                if ring.word(HEAD).load(Acquire) != head {
+            let head = ring.head();
+            let Some(word) = ring.occupant(head.0, &mut self.slots_reserved) else {
+                if ring.head() != head {
                     continue;
                 }
-                // Left by a turn whose CAS failed. It would keep publishers from the chunk until the next message, which,
-                // in a ring of one chunk, cannot come.
+                // Left by a turn whose swap failed. It would keep publishers from the chunk until the next message.
                 if ring.word(HAZARD).load(Relaxed) != 0 {
                     ring.word(HAZARD).store(0, Release);
                 }
                 return None;
+            };
+            // Before the swap that takes it: see the module's text.
+            if let Some(Ref::Record { chunk, .. }) = Ref::unpack(word) {
+                ring.word(HAZARD).store(u64::from(chunk) + 1, SeqCst);
             }
-            let mut chunk_taken = None;
-            let mut count = 0;
-            for i in 0..limit {
-                if i > 0 && !occupied(head.wrapping_add(i), &mut self.slots_reserved) {
-                    break;
-                }
-                let word = ring.ref_word(head.wrapping_add(i)).load(Acquire);
-                let chunk = match Ref::unpack(word) {
-                    Some(Ref::Record { chunk, .. }) => Some(chunk),
-                    _ => None,
-                };
-                if i > 0 && chunk != chunk_taken {
-                    break;
-                }
-                chunk_taken = chunk;
-                self.batch[i as usize] = word;
-                count += 1;
-            }
-            // Before the CAS that takes them: see the module's text.
-            ring.word(HAZARD).store(chunk_taken.map_or(0, |chunk| u64::from(chunk) + 1), SeqCst);
             chaos::point("ring.hazard");
-            if ring.word(HEAD).compare_exchange(head, head.wrapping_add(count), SeqCst, Acquire).is_ok() {
-                // Saturating: the head comes from shared memory.
-                self.lost = self.lost.saturating_add(head.wrapping_sub(self.head));
-                self.head = head.wrapping_add(count);
-                (self.batch_at, self.batch_len) = (0, count as usize);
-                return Some(());
+            let next = (head.0.wrapping_add(1), head.1.wrapping_add(Ref::size(word)));
+            if !ring.swap_head(head, next) {
+                continue;
             }
+            // Saturating: the head comes from shared memory.
+            self.lost = self.lost.saturating_add(head.0.wrapping_sub(self.next.0));
+            (self.next, self.published) = (next, next);
+            chaos::point("ring.claimed");
+            let taken = self.read(ring, word, read);
+            chaos::point("ring.read");
+            // Release: the bytes were read before the chunk may be restarted.
+            ring.word(HAZARD).store(0, Release);
+            return Some(taken);
         }
     }
 
+    /// Counts a message that was dropped in part: its file is gone.
+    pub(crate) fn count_lost(&mut self) {
+        self.lost = self.lost.saturating_add(1);
+    }
+
+    #[inline]
     fn read<M: Memory, T>(&mut self, ring: &Ring<M>, word: u64, read: impl FnOnce(&M, Ref, usize) -> T) -> Taken<T> {
         match Ref::unpack(word) {
             Some(place @ Ref::Record { chunk, offset, len }) if ring.layout.holds(chunk, offset, len) => {
+                // The ref comes from shared memory: no page is touched that nobody has reserved.
+                if self.chunk != Some(chunk) {
+                    if !ring.load_chunk(chunk).is_reserved() {
+                        return Taken::Malformed;
+                    }
+                    self.chunk = Some(chunk);
+                }
                 self.consumed += u64::from(len);
                 let at = ring.layout.chunk_offset(chunk) + offset as usize;
                 Taken::Message(read(&ring.memory, place, at))
             }
-            Some(place @ Ref::File(_)) => Taken::Message(read(&ring.memory, place, 0)),
+            Some(place @ Ref::File { .. }) => Taken::Message(read(&ring.memory, place, 0)),
             _ => Taken::Malformed,
         }
     }
@@ -210,15 +209,19 @@ impl Consumer {
         !self.has_message(ring)
     }
 
-    /// Gives pages of drained chunks back to the system, once in a while, when there is nothing to read.
+    /// Whether so much was consumed that pages may have to be given back.
+    pub(crate) fn may_give_back(&self) -> bool {
+        self.consumed >= GIVE_BACK_AFTER
+    }
+
+    /// Gives pages of drained chunks back to the system, when there is nothing to read.
     pub(crate) fn give_back<M: Memory>(&mut self, ring: &Ring<M>, locks: &impl Locks) {
-        if self.consumed < GIVE_BACK_AFTER || self.batch_at < self.batch_len {
-            return;
-        }
         self.consumed = 0;
+        self.chunk = None;
         let layout = &ring.layout;
         ring.steal(locks, None, &mut self.slots_reserved);
-        let mut kept = KEEP / u64::from(layout.chunk_size);
+        let others = layout.fixed_bytes() + layout.slots as usize * 16;
+        let mut kept = KEEP.saturating_sub(others) / layout.chunk_size as usize;
         for chunk in 0..layout.chunks {
             let word = ring.load_chunk(chunk);
             if word.state() != ChunkState::Free || !word.is_present() {

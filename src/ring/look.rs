@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{Ordering::Acquire, fence};
 
 use super::words::Ref;
-use super::{HEAD, Layout, Memory, Ring, SLOTS_RESERVED, TAIL_HINT};
+use super::{HEAD, Layout, Locks, Memory, Producer, Ring, SLOTS_RESERVED, TAIL_HINT};
 use crate::sys::directory::read_at;
 
 /// Slots looked at in one read.
@@ -41,8 +41,8 @@ pub(crate) enum Seen {
 pub(crate) enum Place {
     /// In the ring's file.
     Record { offset: u64, len: usize },
-    /// In a file of its own, by this number.
-    File(u64),
+    /// In a file of its own with this tag in its name; what it counts towards the bound of bytes.
+    File { tag: u32, size: u64 },
     /// Nowhere: the slot is not what a publisher writes.
     Malformed,
 }
@@ -60,7 +60,8 @@ impl Look<'_> {
     /// The first position that is there and the one behind the last.
     pub(crate) fn range(&self) -> io::Result<(u64, u64)> {
         let slots = self.layout.slots;
-        let mut tail = self.word(HEAD)?.max(self.word(TAIL_HINT)?);
+        let (head, hint) = (self.word(HEAD)?, self.word(TAIL_HINT)?);
+        let mut tail = if (1..=slots).contains(&hint.wrapping_sub(head)) { hint } else { head };
         // A ring's length at most, whatever is written there.
         let limit = tail.saturating_add(2 * slots);
         'scan: while tail < limit {
@@ -119,15 +120,35 @@ impl Look<'_> {
                 let offset = self.layout.chunk_offset(chunk) as u64 + u64::from(offset);
                 Place::Record { offset, len: len as usize }
             }
-            Some(Ref::File(number)) => Place::File(number),
+            Some(Ref::File { tag, .. }) => Place::File { tag, size: Ref::size(word) },
             _ => Place::Malformed,
         }
     }
 }
 
 impl<M: Memory> Ring<M> {
-    /// The position that the next message gets, unless others are quicker.
+    /// The position behind the last message.
     pub(crate) fn tail(&self) -> u64 {
         self.true_tail(&mut 0)
+    }
+}
+
+/// What a history's publishers need beyond a channel's.
+impl<L: Locks> Producer<L> {
+    /// The position of the message that it published last.
+    pub(crate) fn last_position(&self) -> u64 {
+        self.position.wrapping_sub(1)
+    }
+
+    /// Drops a few of the oldest, whatever the bounds; false when there is none.
+    pub(crate) fn drop_oldest<M: Memory>(&mut self, ring: &Ring<M>, mut unlink: impl FnMut(u32)) -> bool {
+        let head = ring.head();
+        let length = ring.tail().wrapping_sub(head.0);
+        if length == 0 || length > ring.layout.slots {
+            return false;
+        }
+        // Moved by others: they made room as well.
+        let moved = ring.drop_oldest(head, length, |_| false, &mut unlink, &mut self.slots_reserved);
+        moved.is_some() || ring.head() != head
     }
 }

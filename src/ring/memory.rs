@@ -12,7 +12,11 @@ pub(crate) trait Memory {
     fn word(&self, index: usize) -> &AtomicU64;
 
     /// Compares and swaps the two words from `index` (even) on, as one; SeqCst.
-    fn commit(&self, index: usize, from: (u64, u64), to: (u64, u64)) -> bool;
+    fn swap_pair(&self, index: usize, from: (u64, u64), to: (u64, u64)) -> bool;
+
+    /// Two words from `index` (even) on, of which the first never has the same value twice, as they were together; Acquire.
+    /// `None`: they changed meanwhile.
+    fn load_pair(&self, index: usize) -> Option<(u64, u64)>;
 
     /// Copies bytes into the memory.
     fn copy_in(&self, offset: usize, bytes: &[u8]);

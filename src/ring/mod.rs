@@ -3,7 +3,7 @@
 //! # Layout
 //! The file is the channel's control page, followed by:
 //! ```text
-//! page 1    head, hazard, bell, tail hint, state, reserved slots: one word each, 128 bytes apart
+//! page 1    head and bytes before it, hazard, bell, tail hint and bytes before it, state, reserved slots: 128 bytes apart
 //! table     a word for each chunk
 //! slots     N x { sequence, ref }       N a power of two
 //! chunks    C x chunk size              records, 16-aligned
@@ -12,6 +12,13 @@
 //! a valid ring. A [`Ref`](words::Ref) says where the message is and how long; lengths are never read from memory that may
 //! be rewritten. A [chunk word](words::ChunkWord) says who may write into a chunk, or up to where it is filled and which
 //! position its last record has.
+//!
+//! # Bounds
+//! By messages: a position is less than `bound` beyond `head`. By bytes: the *total* of a position is the sum of the sizes of
+//! all messages before it, since the ring was made; so what is unread is the total of the tail less that of `head`, and no
+//! counter has to be shared. Who moves `head` knows its total; a publisher knows that of its own last position and adds the
+//! sizes that the refs say of the slots it skips; when it has fallen behind it begins anew at `head` or at the tail hint, which
+//! have theirs beside them. A queue that is empty takes a message of any size.
 //!
 //! # Publishing
 //! 1. *Space.* A publisher owns at most one chunk and fills it from its offset on. Leaving it is one Release store of a free
@@ -27,14 +34,16 @@
 //!
 //! # Consuming
 //! The slot at `head` is occupied (Acquire): check the ref, copy the record, move `head` on (Release: the bytes are read
-//! before a publisher that sees the new head can overwrite them). To sleep: make the bell odd (SeqCst), look at the slot
+//! before a publisher that sees the new head can overwrite them), its total first, so that no publisher is refused for what is gone. To sleep: make the bell odd (SeqCst), look at the slot
 //! again (SeqCst). The publisher's commit and its look at the bell are SeqCst too, so one of the two sees the other.
 //!
 //! # Dropping the oldest
-//! Publishers may move `head` as well, by CAS. The consumer therefore first says which chunk it is about to read (`hazard`),
-//! then takes a few positions by CAS of `head`, all in that chunk; who restarts a chunk from 0 looks at `hazard` after it has
+//! Publishers may move `head` as well, by CAS of it and its total. The consumer therefore first says which chunk it is about to
+//! read (`hazard`), then takes the message by the same CAS; who restarts a chunk from 0 looks at `hazard` after it has
 //! claimed the chunk. The hazard is stored before the CAS, and a restart needs a head that is past the chunk, so it has seen
-//! either the CAS, and the hazard with it, or somebody else's move, in which case the consumer's CAS fails.
+//! either the CAS, and the hazard with it, or somebody else's move, in which case the consumer's CAS fails. A message in a
+//! file is unlinked before the CAS that drops it: a publisher killed in between leaves a ref without a file, which is counted
+//! as dropped, and never a file without a ref.
 //!
 //! # Dying
 //! A publisher's id is a lock byte of the file, freed by the kernel with it. A chunk owned by an id whose lock is free is
@@ -56,6 +65,7 @@ pub(crate) mod consumer;
 #[cfg(not(loom))]
 mod look;
 pub(crate) mod memory;
+mod oldest;
 #[cfg(not(loom))]
 mod peek;
 pub(crate) mod producer;
@@ -67,6 +77,7 @@ mod record;
 mod send;
 #[cfg(not(loom))]
 mod shared;
+mod space;
 pub(crate) mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -84,7 +95,7 @@ pub(crate) use receive::RingInbox;
 #[cfg(not(loom))]
 pub(crate) use record::Record;
 #[cfg(not(loom))]
-pub(crate) use send::{RingOutbox, file_name};
+pub(crate) use send::{Counted, LOOK_MESSAGES, LOOK_US, RingOutbox, Sender, file_name};
 #[cfg(not(loom))]
 pub(crate) use shared::{FileLocks, SharedMemory};
 
@@ -92,7 +103,8 @@ use std::sync::atomic::{Ordering::Acquire, Ordering::SeqCst};
 
 use crate::sys::chaos::{self, planted};
 use sync::AtomicU64;
-use words::{CHUNK_MAX, CHUNKS_MAX, ChunkState, ChunkWord, Ref};
+pub(crate) use words::Ref;
+use words::{CHUNK_MAX, CHUNKS_MAX, ChunkState, ChunkWord};
 
 const PAGE: usize = 4096;
 /// First word of page 1.
@@ -100,13 +112,14 @@ const HOT: usize = PAGE / 8;
 /// Apart by two cache lines: processors fetch lines in pairs.
 const APART: usize = 16;
 
-/// The position of the next message to be consumed.
+/// The position of the next message to be consumed, and in the next word its total: the bytes of all messages before it. The
+/// two only change together.
 pub(crate) const HEAD: usize = HOT;
 /// Drop-oldest: 1 + the chunk that the consumer reads; 0: none.
 pub(crate) const HAZARD: usize = HOT + APART;
 /// Odd: the consumer sleeps, or is about to.
 pub(crate) const BELL: usize = HOT + 2 * APART;
-/// A position at or before the true tail, which publishers begin to look from.
+/// A position at or before the true tail, which publishers begin to look from, and its total; they change together.
 pub(crate) const TAIL_HINT: usize = HOT + 3 * APART;
 /// Bits, see below.
 pub(crate) const STATE: usize = HOT + 4 * APART;
@@ -118,6 +131,9 @@ pub(crate) const CLOSED: u64 = 1;
 /// A publisher found no chunk while others own some: they are to let go.
 pub(crate) const HUNGRY: u64 = 2;
 
+/// The smallest chunk that [`Layout::new`] chooses: records above a quarter of it go to files.
+const CHUNK_MIN: u64 = 16 << 10;
+const SPARE_CHUNKS: u64 = 16;
 /// Slots are reserved this many bytes at a time.
 const SLOTS_STEP: usize = if cfg!(loom) { 16 } else { 32 << 10 };
 
@@ -128,6 +144,8 @@ pub(crate) struct Layout {
     pub slots: u64,
     /// How many may be unread: at most `slots`.
     pub bound: u64,
+    /// How many bytes may be unread.
+    pub bytes_bound: u64,
     pub chunks: u32,
     pub chunk_size: u32,
     pub drop_oldest: bool,
@@ -141,10 +159,13 @@ impl Layout {
     pub(crate) fn new(messages: u64, bytes: u64, drop_oldest: bool) -> Option<Layout> {
         let slots = messages.checked_next_power_of_two().filter(|&slots| slots <= Layout::SLOTS_MAX)?;
         // Chunks of 64 KiB, smaller ones where the bound would be few: publishers own one each.
-        let chunk_size = (bytes / 64).next_power_of_two().clamp(PAGE as u64, u64::from(CHUNK_MAX)) as u32;
-        let chunks =
-            u32::try_from(bytes.div_ceil(u64::from(chunk_size))).ok().filter(|&chunks| chunks <= CHUNKS_MAX)?;
-        Some(Layout { slots, bound: messages, chunks, chunk_size, drop_oldest }).filter(Layout::is_valid)
+        let chunk_size = (bytes / 64).next_power_of_two().clamp(CHUNK_MIN, u64::from(CHUNK_MAX));
+        // More than the bound needs: chunks have ends too short for a message, publishers of few messages fill theirs slowly.
+        let chunks = bytes.div_ceil(chunk_size).checked_mul(5)?.div_ceil(4).checked_add(SPARE_CHUNKS)?;
+        let chunks = u32::try_from(chunks).ok().filter(|&chunks| chunks <= CHUNKS_MAX)?;
+        let chunk_size = chunk_size as u32;
+        let layout = Layout { slots, bound: messages, bytes_bound: bytes, chunks, chunk_size, drop_oldest };
+        Some(layout).filter(Layout::is_valid)
     }
 
     /// Whether these sizes, read from a file, are possible.
@@ -158,7 +179,7 @@ impl Layout {
     }
 
     /// The size of the file.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(crate) fn file_len(&self) -> usize {
         self.chunk_offset(self.chunks)
     }
 
@@ -241,9 +262,43 @@ impl<M: Memory> Ring<M> {
         index < *known
     }
 
+    /// The sequence and the ref of a position's slot as they were together, if it is occupied for that position.
+    fn occupant(&self, position: u64, known: &mut u64) -> Option<u64> {
+        if !self.is_slot_reserved(position, known) {
+            return None;
+        }
+        let (sequence, word) = self.memory.load_pair(self.layout.slot_word(position))?;
+        (sequence == self.layout.sequence(position)).then_some(word)
+    }
+
+    /// `head` and its total.
+    fn head(&self) -> (u64, u64) {
+        loop {
+            // In a ring that drops, a pair that was there together; publishers make progress while it changes.
+            if let Some(pair) = self.memory.load_pair(HEAD) {
+                return pair;
+            }
+        }
+    }
+
+    /// Moves `head` and its total on, if both are what they were.
+    fn swap_head(&self, from: (u64, u64), to: (u64, u64)) -> bool {
+        self.memory.swap_pair(HEAD, from, to)
+    }
+
+    /// The latest position whose total is known without a walk: `head`, or the tail hint.
+    fn known_total(&self) -> (u64, u64) {
+        let (head, total) = self.head();
+        match self.memory.load_pair(TAIL_HINT) {
+            // Beyond a ring's length ahead it is wrong.
+            Some(hint) if (1..=self.layout.slots).contains(&hint.0.wrapping_sub(head)) => hint,
+            _ => (head, total),
+        }
+    }
+
     /// The first position that is not occupied.
     fn true_tail(&self, known: &mut u64) -> u64 {
-        let mut position = self.word(HEAD).load(Acquire).max(self.word(TAIL_HINT).load(Acquire));
+        let (mut position, _) = self.known_total();
         // A ring's length at most, whatever is written there.
         for _ in 0..=self.layout.slots * 2 {
             if !self.is_slot_reserved(position, known) {
@@ -295,13 +350,11 @@ impl<M: Memory> Ring<M> {
         let mut steps = self.layout.slots * 2;
         while position < tail && steps > 0 && !planted("salvage without a scan") {
             steps -= 1;
-            let sequence = self.sequence_word(position).load(Acquire);
-            let word = self.ref_word(position).load(Acquire);
-            if sequence != self.layout.sequence(position) || self.sequence_word(position).load(Acquire) != sequence {
+            let Some(word) = self.occupant(position, known) else {
                 // Consumed, and taken for the next lap, meanwhile.
                 position = position.wrapping_add(1).max(self.word(HEAD).load(Acquire));
                 continue;
-            }
+            };
             if let Some(Ref::Record { chunk: of, offset: at, len }) = Ref::unpack(word) {
                 if of == chunk && self.layout.holds(of, at, len) {
                     end = position.wrapping_add(1);

@@ -12,7 +12,7 @@ use crate::sys::directory::read_at;
 /// Slots looked at in one read.
 const PIECE: u64 = 4096;
 
-/// Unread messages and bytes of records. By `pread`, which touches no page: a figure of one moment, or of several that lie
+/// Unread messages and their bytes. By `pread`, which touches no page: a figure of one moment, or of several that lie
 /// close together.
 pub(crate) fn unread(file: BorrowedFd<'_>, layout: &Layout) -> io::Result<(u64, u64)> {
     let word = |index: usize| {
@@ -43,9 +43,7 @@ pub(crate) fn unread(file: BorrowedFd<'_>, layout: &Layout) -> io::Result<(u64, 
                 return Ok((messages, bytes));
             }
             messages += 1;
-            if let Some(Ref::Record { len, .. }) = Ref::unpack(half(8)) {
-                bytes += u64::from(len);
-            }
+            bytes += Ref::size(half(8));
         }
     }
     Ok((messages, bytes))

@@ -1,27 +1,26 @@
-//! The sending end of a ring: space, commit, wake.
+//! The sending end of a ring: bounds, commit, wake. Where it finds room for records: `space`; for others' messages: `oldest`.
 
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
+use std::sync::atomic::{Ordering::Acquire, Ordering::Relaxed, Ordering::SeqCst};
 
+use super::space::{ROTATION, Space};
 use super::sync;
-use super::words::{ChunkState, ChunkWord, IDS, Ref, STEP, unread, unwrap_end};
-use super::{
-    BELL, CLOSED, HAZARD, HEAD, HUNGRY, Layout, Locks, Memory, Ring, SLOTS_RESERVED, SLOTS_STEP, STATE, TAIL_HINT,
-};
+use super::words::{IDS, Ref, STEP};
+use super::{BELL, CLOSED, HUNGRY, Layout, Locks, Memory, Ring, SLOTS_RESERVED, SLOTS_STEP, STATE, TAIL_HINT};
 use crate::sys::chaos::{self, planted};
 
-/// A publisher comes back to a chunk after this many others: writing into the chunk that the consumer is reading, or has just
-/// read, means waiting for its cache lines.
-const ROTATION: usize = 16;
 /// How far ahead of the record that is written memory is fetched into the cache.
 const PREFETCH: usize = 512;
-/// A publisher that is told "full" looks again at an unchanged head after this many tries.
-const RETRY_FULL: u32 = 64;
-/// Steps of dropping before a publish gives up: each makes room unless others take it.
-const DROPS: u32 = 1024;
-
+/// How many slots ahead.
+const PREFETCH_SLOTS: u64 = 8;
+/// The tail hint is raised when it lies this far behind: few enough to walk, and seldom enough for its cache line to stay
+/// shared.
+const HINT_STEP: u64 = if cfg!(loom) { 1 } else { 64 };
+/// How often a publisher that was overtaken finds that it was not before it calls the words wrong.
+const STUCK: u32 = 1_000;
 /// How many ids that may keep a chunk are tried: each is a system call.
 const KEEPER_TRIES: u32 = 8;
 
@@ -29,7 +28,10 @@ const KEEPER_TRIES: u32 = 8;
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Taken,
+    /// The bound of messages or of bytes is reached.
     Full,
+    /// The bounds are not reached, but no chunk has room; a message in a file needs none.
+    NoSpace,
     /// Its pages cannot be had.
     NoMemory(io::Error),
     /// The receiver has closed the channel.
@@ -38,47 +40,34 @@ pub(crate) enum Outcome {
     Corrupt,
 }
 
-/// What a try to find space came to.
-enum Space {
-    Found,
-    Full,
-    NoMemory(io::Error),
-}
-
 /// Ids below this may keep a chunk.
 fn keepers(layout: &Layout) -> u32 {
     layout.chunks / 2
 }
 
-/// The later of two positions. Not the greater: a wrong head just below 2^64 would be found again and again.
-fn later(one: u64, other: u64) -> u64 {
-    if other.wrapping_sub(one) < 1 << 63 { other } else { one }
+/// Whether a position lies behind another. Not the greater: a wrong head just below 2^64 would be found again and again.
+fn is_behind(one: u64, other: u64) -> bool {
+    one != other && other.wrapping_sub(one) < 1 << 63
 }
 
 /// One publisher of a ring: used by one thread at a time.
 #[derive(Debug)]
 pub(crate) struct Producer<L> {
-    locks: L,
-    id: u32,
-    /// Where the next commit is tried first: behind its own last one.
-    position: u64,
-    /// The last known head.
-    head: u64,
+    pub(super) locks: L,
+    pub(super) id: u32,
+    /// Where the next commit is tried first, and the bytes of all messages before it.
+    pub(super) position: u64,
+    total: u64,
+    /// The last known head and its total.
+    pub(super) head: (u64, u64),
     /// The last known number of reserved slots.
-    slots_reserved: u64,
+    pub(super) slots_reserved: u64,
     /// The chunk that it owns, filled up to `offset`, its last record before position `end`.
-    current: Option<u32>,
-    offset: u32,
-    end: u64,
+    pub(super) current: Option<u32>,
+    pub(super) offset: u32,
+    pub(super) end: u64,
     /// Chunks that it owned before, oldest first.
-    recent: std::collections::VecDeque<u32>,
-    /// The head and the need of the last search that found nothing, and how often it has been believed.
-    full: Option<(u64, u32)>,
-    believed: u32,
-    /// Whether that search met a chunk that somebody may let go of while head stays.
-    awaits_others: bool,
-    /// Ids of message files whose messages it dropped.
-    dropped_files: Vec<u64>,
+    pub(super) recent: VecDeque<u32>,
     /// For a planted fault.
     state: u64,
 }
@@ -99,22 +88,19 @@ impl<L: Locks> Producer<L> {
         if !planted("no cleaning when an id is taken") {
             ring.clean(id, &mut slots_reserved);
         }
-        let head = ring.word(HEAD).load(Acquire);
-        let position = ring.true_tail(&mut slots_reserved).max(head);
+        let head = ring.head();
+        let (position, total) = ring.known_total();
         Ok(Producer {
             locks,
             id,
             position,
+            total,
             head,
             slots_reserved,
             current: None,
             offset: 0,
-            end: head,
-            recent: std::collections::VecDeque::with_capacity(ROTATION + 1),
-            full: None,
-            believed: 0,
-            awaits_others: false,
-            dropped_files: Vec::new(),
+            end: head.0,
+            recent: VecDeque::with_capacity(ROTATION + 1),
             state: 0,
         })
     }
@@ -126,122 +112,111 @@ impl<L: Locks> Producer<L> {
         self.id < keepers(&ring.layout)
     }
 
-    /// The position of the message that it published last.
-    pub(crate) fn last_position(&self) -> u64 {
-        self.position.wrapping_sub(1)
-    }
-
-    /// The message files of what it dropped, to be removed.
-    pub(crate) fn take_dropped_files(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.dropped_files)
-    }
-
-    /// Publishes a record of `len` bytes, which `fill` writes at the offset that it is given. `wake` writes to the FIFO.
+    /// Publishes a record of `len` bytes, which `fill` writes at the offset that it is given. `wake` writes to the FIFO,
+    /// `unlink` removes the message file of a tag, for who drops the oldest.
     pub(crate) fn publish<M: Memory>(
         &mut self,
         ring: &Ring<M>,
         len: u32,
-        fill: impl Fn(&M, usize),
+        fill: impl FnOnce(&M, usize),
         wake: impl Fn(),
+        unlink: impl FnMut(u32),
     ) -> Outcome {
-        let need = len.next_multiple_of(STEP);
-        if need > ring.layout.chunk_size {
-            return Outcome::Full;
-        }
-        let mut drops = 0;
-        loop {
-            if self.current.is_none() || self.offset + need > ring.layout.chunk_size {
-                match self.find_space(ring, need) {
-                    Space::Found => {}
-                    Space::Full
-                        if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, self.searched(), true) =>
-                    {
-                        drops += 1;
-                        continue;
-                    }
-                    Space::Full => return self.refused(ring, Outcome::Full, wake),
-                    Space::NoMemory(error) => return self.refused(ring, Outcome::NoMemory(error), wake),
-                }
-            }
-            let Some(chunk) = self.current else { continue };
-            let at = ring.layout.chunk_offset(chunk) + self.offset as usize;
-            ring.memory.prefetch(at + PREFETCH, need as usize);
-            fill(&ring.memory, at);
-            chaos::point("ring.written");
-            let outcome = self.commit(ring, Ref::Record { chunk, offset: self.offset, len });
-            match outcome {
-                Outcome::Taken => {}
-                Outcome::Full if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, self.head, false) => {
-                    drops += 1;
-                    continue;
-                }
-                _ => return self.refused(ring, outcome, wake),
-            }
-            self.offset += need;
-            self.end = self.position;
-            return self.committed(ring, wake);
-        }
+        let pushed = self.push(ring, len, fill, unlink);
+        self.finish(ring, pushed, wake)
     }
 
     /// Publishes a message that is in a file.
-    pub(crate) fn publish_file<M: Memory>(&mut self, ring: &Ring<M>, id: u64, wake: impl Fn()) -> Outcome {
-        let mut drops = 0;
-        loop {
-            match self.commit(ring, Ref::File(id)) {
-                Outcome::Taken => return self.committed(ring, wake),
-                Outcome::Full if ring.layout.drop_oldest && drops < DROPS && self.drop_some(ring, self.head, false) => {
-                    drops += 1
-                }
-                outcome => return self.refused(ring, outcome, wake),
-            }
-        }
+    pub(crate) fn publish_file<M: Memory>(
+        &mut self,
+        ring: &Ring<M>,
+        file: Ref,
+        wake: impl Fn(),
+        unlink: impl FnMut(u32),
+    ) -> Outcome {
+        let pushed = self.commit(ring, file.pack(), unlink);
+        self.finish(ring, pushed, wake)
     }
 
-    /// Lets go of the chunk.
-    pub(crate) fn release<M: Memory>(&mut self, ring: &Ring<M>) {
-        let Some(chunk) = self.current.take() else { return };
-        chaos::point("ring.release");
-        // Release: whoever takes the chunk writes behind what this publisher wrote.
-        ring.chunk_word(chunk).store(ChunkWord::free(self.offset, self.end).0, Release);
-        self.recent.retain(|&other| other != chunk);
-        self.recent.push_back(chunk);
-        if self.recent.len() > ROTATION {
-            self.recent.pop_front();
+    /// Puts a record into the queue. Nothing counts before [`finish`](Producer::finish), which is to follow a few of these.
+    #[inline]
+    pub(crate) fn push<M: Memory>(
+        &mut self,
+        ring: &Ring<M>,
+        len: u32,
+        fill: impl FnOnce(&M, usize),
+        mut unlink: impl FnMut(u32),
+    ) -> Outcome {
+        // Before anything is written: who is refused is told quickly.
+        if let Err(outcome) = self.make_room(ring, u64::from(len), &mut unlink) {
+            return outcome;
         }
-    }
-
-    fn refused<M: Memory>(&mut self, ring: &Ring<M>, outcome: Outcome, wake: impl Fn()) -> Outcome {
-        // A publisher that was killed between its commit and the bell left the consumer asleep behind a full queue.
-        if !planted("full does not ring") {
-            self.ring_bell(ring, wake);
+        let need = len.next_multiple_of(STEP);
+        let chunk = match self.current {
+            Some(chunk) if self.offset + need <= ring.layout.chunk_size => chunk,
+            _ => match self.find_space(ring, need) {
+                Space::Found(chunk) => chunk,
+                Space::None => return Outcome::NoSpace,
+                Space::NoMemory(error) => return Outcome::NoMemory(error),
+            },
+        };
+        let at = ring.layout.chunk_offset(chunk) + self.offset as usize;
+        ring.memory.prefetch(at + PREFETCH, need as usize);
+        fill(&ring.memory, at);
+        chaos::point("ring.written");
+        let outcome = self.commit(ring, Ref::Record { chunk, offset: self.offset, len }.pack(), unlink);
+        if matches!(outcome, Outcome::Taken) {
+            self.offset += need;
+            self.end = self.position;
         }
         outcome
     }
 
-    fn committed<M: Memory>(&mut self, ring: &Ring<M>, wake: impl Fn()) -> Outcome {
-        chaos::point("ring.committed");
+    /// Ends a publish: whether it counts, and the consumer is woken. `pushed` is what became of the last message.
+    #[inline]
+    pub(crate) fn finish<M: Memory>(&mut self, ring: &Ring<M>, pushed: Outcome, wake: impl Fn()) -> Outcome {
+        let refused = !matches!(pushed, Outcome::Taken);
+        if !refused {
+            chaos::point("ring.committed");
+        }
         // SeqCst after the commit: a receiver that closes marks the state before it drains, so a message is either counted
         // by us and drained by it, or not counted.
         sync::sequential();
         let state = if planted("state before the commit") { self.state } else { ring.word(STATE).load(SeqCst) };
-        let hint = ring.word(TAIL_HINT);
-        if hint.load(Relaxed) < self.position {
-            // Lower than another's is harmless: it is only never past the true tail.
-            hint.store(self.position, Release);
+        self.raise_hint(ring);
+        // Also when refused: a publisher that was killed between its commit and the bell left the consumer asleep behind a
+        // full queue.
+        if !refused || !planted("full does not ring") {
+            self.ring_bell(ring, wake);
         }
-        self.ring_bell(ring, wake);
         if state != 0 {
             self.release(ring);
-            if state & HUNGRY != 0 {
+            // Who is refused may be the one that is hungry.
+            if state & HUNGRY != 0 && !refused {
                 ring.word(STATE).fetch_and(!HUNGRY, Relaxed);
             }
             if state & CLOSED != 0 {
                 return Outcome::Gone;
             }
         }
-        Outcome::Taken
+        pushed
     }
 
+    fn raise_hint<M: Memory>(&self, ring: &Ring<M>) {
+        let hint = ring.word(TAIL_HINT).load(Relaxed);
+        let ahead = self.position.wrapping_sub(hint);
+        if ahead < HINT_STEP {
+            return;
+        }
+        // Both words or none. Another's, raised meanwhile, does as well.
+        if let Some(seen) = ring.memory.load_pair(TAIL_HINT) {
+            if is_behind(seen.0, self.position) {
+                ring.memory.swap_pair(TAIL_HINT, seen, (self.position, self.total));
+            }
+        }
+    }
+
+    #[inline]
     fn ring_bell<M: Memory>(&self, ring: &Ring<M>, wake: impl Fn()) {
         let bell = ring.word(BELL);
         sync::sequential();
@@ -266,49 +241,131 @@ impl<L: Locks> Producer<L> {
         let _ = bell.compare_exchange(epoch, epoch.wrapping_add(1), SeqCst, Relaxed);
     }
 
+    /// Whether a message of `size` bytes at `position` stays within the bounds, as far as this publisher knows the head.
+    #[inline]
+    fn fits<M: Memory>(&self, ring: &Ring<M>, size: u64) -> bool {
+        let (head, consumed) = self.head;
+        let (messages, bytes) = (self.position.wrapping_sub(head), self.total.wrapping_sub(consumed));
+        // An empty queue takes any message: `head` cannot be past a position that is found empty.
+        messages == 0 || messages < ring.layout.bound && bytes.saturating_add(size) <= ring.layout.bytes_bound
+    }
+
+    /// Looks for the head until a message of `size` bytes fits behind what is known to be in the queue, or drops the oldest
+    /// until it does.
+    #[inline]
+    pub(crate) fn make_room<M: Memory>(
+        &mut self,
+        ring: &Ring<M>,
+        size: u64,
+        unlink: &mut impl FnMut(u32),
+    ) -> Result<(), Outcome> {
+        if self.fits(ring, size) { Ok(()) } else { self.make_room_slowly(ring, size, unlink) }
+    }
+
+    #[cold]
+    fn make_room_slowly<M: Memory>(
+        &mut self,
+        ring: &Ring<M>,
+        size: u64,
+        unlink: &mut impl FnMut(u32),
+    ) -> Result<(), Outcome> {
+        loop {
+            let head = ring.head();
+            if is_behind(self.position, head.0) {
+                // Others have filled the slots from `position` on, and they were consumed.
+                self.begin_anew(ring);
+            }
+            if head != self.head {
+                self.head = head;
+            } else if !ring.layout.drop_oldest {
+                return Err(Outcome::Full);
+            } else {
+                let fits = |head: (u64, u64)| {
+                    let (messages, bytes) = (self.position.wrapping_sub(head.0), self.total.wrapping_sub(head.1));
+                    messages == 0
+                        || messages < ring.layout.bound && bytes.saturating_add(size) <= ring.layout.bytes_bound
+                };
+                let length = self.position.wrapping_sub(head.0).min(ring.layout.slots);
+                match ring.drop_oldest(head, length, fits, unlink, &mut self.slots_reserved) {
+                    Some(head) => self.head = head,
+                    // Somebody else moved head, or the words contradict each other.
+                    None if ring.head() == head => return Err(Outcome::Corrupt),
+                    None => {}
+                }
+            }
+            if self.fits(ring, size) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// To a position whose total is known.
+    fn begin_anew<M: Memory>(&mut self, ring: &Ring<M>) {
+        (self.position, self.total) = ring.known_total();
+    }
+
     /// Puts a ref into the first empty slot.
-    fn commit<M: Memory>(&mut self, ring: &Ring<M>, message: Ref) -> Outcome {
+    #[inline]
+    fn commit<M: Memory>(&mut self, ring: &Ring<M>, message: u64, mut unlink: impl FnMut(u32)) -> Outcome {
         let layout = &ring.layout;
+        let size = Ref::size(message);
         if planted("state before the commit") {
             self.state = ring.word(STATE).load(SeqCst);
         }
-        let mut position = self.position;
-        let mut skipped = false;
+        let (mut skipped, mut stuck) = (0_u64, 0);
         // Each turn moves on by a slot, or finds that another was quicker; hostile words could go on for ever.
         for _ in 0..layout.slots.saturating_mul(4).max(1 << 20) {
-            if position.wrapping_sub(self.head) >= layout.bound {
-                self.head = ring.word(HEAD).load(Acquire);
-                position = later(position, self.head);
-                if position.wrapping_sub(self.head) >= layout.bound {
-                    self.position = position;
-                    return Outcome::Full;
-                }
+            if let Err(outcome) = self.make_room(ring, size, &mut unlink) {
+                return outcome;
             }
+            let position = self.position;
             if !ring.is_slot_reserved(position, &mut self.slots_reserved) {
                 if let Err(error) = self.reserve_slots(ring, position) {
-                    self.position = position;
                     return Outcome::NoMemory(error);
                 }
                 continue;
             }
-            let sequence = ring.sequence_word(position).load(Acquire);
+            let slot = layout.slot_word(position);
+            let sequence = ring.word(slot).load(Acquire);
             let occupied = layout.sequence(position);
             if sequence.wrapping_add(1) == occupied {
-                let before = (sequence, ring.ref_word(position).load(Relaxed));
+                let before = (sequence, ring.word(slot + 1).load(Relaxed));
                 chaos::point("ring.commit");
-                if ring.memory.commit(layout.slot_word(position), before, (occupied, message.pack())) {
+                if ring.memory.swap_pair(slot, before, (occupied, message)) {
                     self.position = position.wrapping_add(1);
+                    self.total = self.total.wrapping_add(size);
+                    ring.memory.prefetch(layout.slot_word(position.wrapping_add(PREFETCH_SLOTS)) * 8, 16);
                     return Outcome::Taken;
                 }
                 continue;
             }
-            if sequence < occupied {
+            if is_behind(sequence, occupied) {
                 return Outcome::Corrupt;
             }
-            position = position.wrapping_add(1);
-            if !skipped {
-                skipped = true;
-                position = later(later(position, ring.word(TAIL_HINT).load(Acquire)), self.head);
+            // Another's message: what it counts is in its ref.
+            match ring.occupant(position, &mut self.slots_reserved) {
+                Some(word) => {
+                    self.position = position.wrapping_add(1);
+                    let size = if planted("skipped without its size") { 0 } else { Ref::size(word) };
+                    self.total = self.total.wrapping_add(size);
+                }
+                // Overtaken by a whole lap.
+                None => {
+                    self.begin_anew(ring);
+                    if !is_behind(position, self.position) {
+                        stuck += 1;
+                        if stuck > STUCK {
+                            return Outcome::Corrupt;
+                        }
+                    }
+                }
+            }
+            skipped += 1;
+            if skipped == HINT_STEP {
+                let (position, total) = ring.known_total();
+                if is_behind(self.position, position) {
+                    (self.position, self.total) = (position, total);
+                }
             }
         }
         Outcome::Corrupt
@@ -335,222 +392,5 @@ impl<L: Locks> Producer<L> {
         }
         self.slots_reserved = reserved;
         Ok(())
-    }
-
-    /// Makes sure that `current` has room for `need` bytes.
-    #[cold]
-    fn find_space<M: Memory>(&mut self, ring: &Ring<M>, need: u32) -> Space {
-        let layout = &ring.layout;
-        if let Some(chunk) = self.current {
-            let head = ring.word(HEAD).load(Acquire);
-            let few = layout.chunks as usize <= ROTATION;
-            if few && unread(self.end, head, layout.slots).is_none() && !self.is_being_read(ring, chunk) {
-                self.offset = 0;
-                return Space::Found;
-            }
-            self.release(ring);
-        } else if let Some(&last) = self.recent.back() {
-            if self.retake(ring, last, need) {
-                return Space::Found;
-            }
-        }
-        let head = ring.word(HEAD).load(Acquire);
-        let again = !layout.drop_oldest
-            && self.believed < RETRY_FULL
-            && self.full.is_some_and(|(seen, least)| seen == head && need >= least);
-        self.believed = if again { self.believed + 1 } else { 0 };
-        if again && !self.awaits_others {
-            return Space::Full;
-        }
-        // Its own, drained: warm, and not the warmest.
-        let rotating = self.recent.len() >= ROTATION;
-        if rotating {
-            for i in 0..self.recent.len() {
-                if self.take(ring, self.recent[i], need, true) {
-                    return Space::Found;
-                }
-            }
-        }
-        for i in (0..self.recent.len()).rev() {
-            if self.take(ring, self.recent[i], need, false) {
-                return Space::Found;
-            }
-        }
-        let first = self.recent.back().map_or(self.id % layout.chunks, |&last| (last + 1) % layout.chunks);
-        let chunks =
-            || (0..layout.chunks).map(|i| ((u64::from(first) + u64::from(i)) % u64::from(layout.chunks)) as u32);
-        let mut owned = false;
-        self.awaits_others = false;
-        for chunk in chunks() {
-            if self.take(ring, chunk, need, false) {
-                return Space::Found;
-            }
-            owned |= matches!(ring.load_chunk(chunk).state(), ChunkState::Owned(_));
-        }
-        // Asking for the dead costs a system call for each owner.
-        if owned && !again && ring.steal(&self.locks, Some(self.id), &mut self.slots_reserved) > 0 {
-            if let Some(chunk) = chunks().find(|&chunk| self.take(ring, chunk, need, false)) {
-                debug_assert_eq!(self.current, Some(chunk));
-                return Space::Found;
-            }
-        }
-        for chunk in chunks() {
-            match self.take_fresh(ring, chunk) {
-                Ok(true) => return Space::Found,
-                Ok(false) => {}
-                Err(error) => return Space::NoMemory(error),
-            }
-        }
-        if owned {
-            ring.word(STATE).fetch_or(HUNGRY, Relaxed);
-        }
-        self.full = Some((head, need));
-        Space::Full
-    }
-
-    /// Whether the consumer of a ring that drops reads from this chunk. SeqCst, after the head that shows the chunk drained.
-    fn is_being_read<M: Memory>(&self, ring: &Ring<M>, chunk: u32) -> bool {
-        ring.layout.drop_oldest
-            && ring.word(HAZARD).load(SeqCst) == u64::from(chunk) + 1
-            && !planted("drop without hazard")
-    }
-
-    /// Goes on in the chunk that it let go of last: nothing but the room in it matters.
-    fn retake<M: Memory>(&mut self, ring: &Ring<M>, chunk: u32, need: u32) -> bool {
-        let word = ring.load_chunk(chunk);
-        let fits = word.offset() + need <= ring.layout.chunk_size;
-        if word.state() != ChunkState::Free || !word.is_reserved() || !fits {
-            return false;
-        }
-        chaos::point("ring.retake");
-        if !ring.swap_chunk(chunk, word, ChunkWord::owned(self.id, true)) {
-            return false;
-        }
-        self.own(chunk, word.offset(), unwrap_end(word, self.position.saturating_sub(ring.layout.slots)));
-        true
-    }
-
-    /// Takes a free chunk whose pages are reserved, if it is drained or, unless `whole`, has room left.
-    fn take<M: Memory>(&mut self, ring: &Ring<M>, chunk: u32, need: u32, whole: bool) -> bool {
-        let layout = &ring.layout;
-        let early = if planted("head before the word") { Some(ring.word(HEAD).load(Acquire)) } else { None };
-        let word = ring.load_chunk(chunk);
-        if word.state() != ChunkState::Free || !word.is_reserved() {
-            self.awaits_others |= word.state() != ChunkState::Free;
-            return false;
-        }
-        chaos::point("ring.take");
-        // After the word: see ChunkWord::unread.
-        let head = early.unwrap_or_else(|| ring.word(HEAD).load(Acquire));
-        let ahead = word.unread(head, layout.slots).filter(|&ahead| ahead > 1 || !planted("end off by one"));
-        let fits = word.offset() + need <= layout.chunk_size;
-        if ahead.is_some() && (whole || !fits) {
-            return false;
-        }
-        if !ring.swap_chunk(chunk, word, ChunkWord::owned(self.id, true)) {
-            self.awaits_others = true;
-            return false;
-        }
-        chaos::point("ring.taken");
-        let mut offset = if ahead.is_some() { word.offset() } else { 0 };
-        if ahead.is_none() && self.is_being_read(ring, chunk) {
-            if !fits {
-                ring.chunk_word(chunk).store(word.0, Release);
-                return false;
-            }
-            offset = word.offset();
-        }
-        self.own(chunk, offset, head.wrapping_add(ahead.unwrap_or(0)));
-        true
-    }
-
-    /// Takes a chunk without pages and reserves them.
-    fn take_fresh<M: Memory>(&mut self, ring: &Ring<M>, chunk: u32) -> io::Result<bool> {
-        let word = ring.load_chunk(chunk);
-        if word.state() != ChunkState::Free || word.is_reserved() {
-            // As `take` left it, or taken or given back meanwhile.
-            self.awaits_others |= word.state() != ChunkState::Free;
-            return Ok(false);
-        }
-        if !ring.swap_chunk(chunk, word, ChunkWord::owned(self.id, planted("pages said to be there before they are"))) {
-            self.awaits_others = true;
-            return Ok(false);
-        }
-        chaos::point("ring.fresh");
-        let head = ring.word(HEAD).load(Acquire);
-        let reserved = if planted("no pages reserved") {
-            Ok(())
-        } else {
-            ring.memory.reserve(ring.layout.chunk_offset(chunk), ring.layout.chunk_size as usize)
-        };
-        if let Err(error) = reserved {
-            ring.chunk_word(chunk).store(ChunkWord::bare(true, head).0, Release);
-            return Err(error);
-        }
-        chaos::point("ring.reserved");
-        ring.chunk_word(chunk).store(ChunkWord::owned(self.id, true).0, Release);
-        self.own(chunk, 0, head);
-        Ok(true)
-    }
-
-    fn own(&mut self, chunk: u32, offset: u32, end: u64) {
-        (self.current, self.offset, self.end) = (Some(chunk), offset, end);
-        self.full = None;
-        self.recent.retain(|&other| other != chunk);
-    }
-
-    /// The head with which the last search found no space.
-    fn searched(&self) -> u64 {
-        self.full.map_or(self.head, |(head, _)| head)
-    }
-
-    /// Drops the oldest message, if there is one; whether something moved.
-    pub(crate) fn drop_oldest<M: Memory>(&mut self, ring: &Ring<M>) -> bool {
-        let head = ring.word(HEAD).load(Acquire);
-        self.drop_some(ring, head, false)
-    }
-
-    /// Drops the oldest: one message for a slot, or as many as make the chunk next to be drained free, but never more than a
-    /// sixteenth of the queue. Whether something moved since `seen`, the head with which there was no room: when it is
-    /// another by now, somebody else made room, and nothing is dropped.
-    fn drop_some<M: Memory>(&mut self, ring: &Ring<M>, seen: u64, for_bytes: bool) -> bool {
-        let head = ring.word(HEAD).load(Acquire);
-        if head != seen {
-            return true;
-        }
-        let mut tail = ring.word(TAIL_HINT).load(Acquire).max(self.position);
-        if tail <= head {
-            tail = ring.true_tail(&mut self.slots_reserved);
-        }
-        // Neither the hint nor `position` is ever past the true tail: what is dropped is occupied.
-        if tail <= head {
-            return false;
-        }
-        let mut count = 1;
-        if for_bytes {
-            let next = (0..ring.layout.chunks).filter_map(|chunk| {
-                let word = ring.load_chunk(chunk);
-                let usable = word.state() == ChunkState::Free && word.is_reserved();
-                usable.then(|| word.unread(head, ring.layout.slots)).flatten()
-            });
-            let Some(next) = next.min() else { return false };
-            count = next.min(((tail - head) / 16).max(1));
-        }
-        let mut files = Vec::new();
-        for position in (0..count).map(|i| head.wrapping_add(i)) {
-            // Always, unless the words in the memory are wrong: then no page may be touched for them.
-            if ring.is_slot_reserved(position, &mut self.slots_reserved) {
-                // Acquire: once it shows a later lap's message, the CAS of head sees that head has moved.
-                if let Some(Ref::File(id)) = Ref::unpack(ring.ref_word(position).load(Acquire)) {
-                    files.push(id);
-                }
-            }
-        }
-        chaos::point("ring.drop");
-        // AcqRel: releases nothing of ours; acquires what the consumer's own moves of head released.
-        if ring.word(HEAD).compare_exchange(head, head.wrapping_add(count), AcqRel, Acquire).is_ok() {
-            self.dropped_files.append(&mut files);
-        }
-        true
     }
 }

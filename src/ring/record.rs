@@ -4,8 +4,11 @@
 //! |---|---|
 //! | 0..8 | id |
 //! | 8..16 | timestamp, microseconds since the epoch |
-//! | 16..20, 20..24 | length of the topic, of the headers' text (0: `{}`) |
-//! | 24.. | topic, headers, content; the content's length is what the ref leaves |
+//! | 16..18 | length of the topic |
+//! | 18..20 | flags: 1, the topic keeps a history, and the message's place in it follows; the others are 0 |
+//! | 20..24 | length of the headers' text (0: `{}`) |
+//! | | with flag 1: epoch, offset |
+//! | then | topic, headers, content; the content's length is what the ref leaves |
 //!
 //! Native byte order: a ring never leaves its machine.
 
@@ -13,11 +16,15 @@
 
 use super::Memory;
 use crate::error::Result;
-use crate::message::{Message, MessageHead, MessageKind};
+use crate::message::{Message, MessageHead};
 
 const HEAD: usize = 24;
 /// Topics and headers of up to this many bytes are copied to the stack.
 const SHORT: usize = 512;
+
+/// The message of a managed topic: epoch and offset follow the head.
+const MANAGED: u16 = 1;
+const PLACE: usize = 16;
 
 /// A message to be written.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +34,8 @@ pub(crate) struct Record<'a> {
     pub topic: &'a str,
     pub headers_json: &'a str,
     pub data: &'a [u8],
+    /// A managed topic's epoch and the message's offset in its history.
+    pub managed: Option<(u64, u64)>,
 }
 
 impl Record<'_> {
@@ -36,42 +45,95 @@ impl Record<'_> {
 
     /// Its length; more than a chunk may be.
     pub(crate) fn len(&self) -> usize {
-        HEAD + self.topic.len() + self.headers().len() + self.data.len()
+        let place = if self.managed.is_some() { PLACE } else { 0 };
+        HEAD + place + self.topic.len() + self.headers().len() + self.data.len()
     }
 
+    #[inline]
     pub(crate) fn write(&self, memory: &impl Memory, at: usize) {
         let (topic, headers) = (self.topic.as_bytes(), self.headers());
-        let mut head = [0; HEAD];
+        let mut head = [0; HEAD + PLACE];
         head[..8].copy_from_slice(&self.id.to_ne_bytes());
         head[8..16].copy_from_slice(&self.timestamp_us.to_ne_bytes());
-        // It fits into a chunk, so into 32 bits.
-        head[16..20].copy_from_slice(&(topic.len() as u32).to_ne_bytes());
-        head[20..].copy_from_slice(&(headers.len() as u32).to_ne_bytes());
-        memory.copy_in(at, &head);
-        memory.copy_in(at + HEAD, topic);
-        memory.copy_in(at + HEAD + topic.len(), headers);
-        memory.copy_in(at + HEAD + topic.len() + headers.len(), self.data);
+        // A topic has at most 200 bytes, and what fits into a chunk fits into 32 bits.
+        head[16..18].copy_from_slice(&(topic.len() as u16).to_ne_bytes());
+        head[20..24].copy_from_slice(&(headers.len() as u32).to_ne_bytes());
+        let mut at = at;
+        let mut put = |bytes: &[u8]| {
+            memory.copy_in(at, bytes);
+            at += bytes.len();
+        };
+        if let Some((epoch, offset)) = self.managed {
+            head[18..20].copy_from_slice(&MANAGED.to_ne_bytes());
+            head[24..32].copy_from_slice(&epoch.to_ne_bytes());
+            head[32..].copy_from_slice(&offset.to_ne_bytes());
+            put(&head);
+        } else {
+            put(&head[..HEAD]);
+        }
+        put(topic);
+        put(headers);
+        put(self.data);
+    }
+}
+
+/// Where the parts of a record lie, checked against its length.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts {
+    pub id: u64,
+    pub timestamp_us: i64,
+    /// 0 where the topic is not managed.
+    pub epoch: u64,
+    pub offset: u64,
+    /// Where the topic begins; the headers and the content follow.
+    pub at: usize,
+    pub topic_len: usize,
+    pub headers_len: usize,
+    pub data_len: usize,
+}
+
+impl Parts {
+    /// Of the record of `len` bytes at `at`; `None`: it is none.
+    #[inline]
+    pub(crate) fn read(memory: &impl Memory, at: usize, len: u32) -> Option<Parts> {
+        let len = len as usize;
+        let mut head = [0; HEAD + PLACE];
+        let head_len = HEAD.min(len);
+        memory.copy_out(at, &mut head[..head_len]);
+        let flags = u16::from_ne_bytes([head[18], head[19]]);
+        let start = match flags {
+            0 => HEAD,
+            MANAGED if len >= HEAD + PLACE => {
+                memory.copy_out(at + HEAD, &mut head[HEAD..]);
+                HEAD + PLACE
+            }
+            _ => return None,
+        };
+        let long = |from: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&head[from..from + 8]);
+            u64::from_ne_bytes(word)
+        };
+        let topic_len = usize::from(u16::from_ne_bytes([head[16], head[17]]));
+        let headers_len = u32::from_ne_bytes([head[20], head[21], head[22], head[23]]) as usize;
+        let data_len = len.checked_sub(start)?.checked_sub(topic_len)?.checked_sub(headers_len)?;
+        Some(Parts {
+            id: long(0),
+            timestamp_us: i64::try_from(long(8)).unwrap_or(i64::MAX),
+            epoch: long(24),
+            offset: long(32),
+            at: at + start,
+            topic_len,
+            headers_len,
+            data_len,
+        })
     }
 }
 
 /// Copies a record of `len` bytes out of the memory; `Ok(None)`: it is none.
 pub(crate) fn read(memory: &impl Memory, at: usize, len: u32) -> Result<Option<Message>> {
-    let Some(rest) = (len as usize).checked_sub(HEAD) else { return Ok(None) };
-    let mut head = [0; HEAD];
-    memory.copy_out(at, &mut head);
-    let long = |from: usize| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&head[from..from + 8]);
-        u64::from_ne_bytes(word)
-    };
-    let short = |from: usize| {
-        let mut word = [0; 4];
-        word.copy_from_slice(&head[from..from + 4]);
-        u32::from_ne_bytes(word) as usize
-    };
-    let (topic_len, headers_len) = (short(16), short(20));
-    let Some(data_len) = rest.checked_sub(topic_len + headers_len) else { return Ok(None) };
-    let text_len = topic_len + headers_len;
+    let Some(parts) = Parts::read(memory, at, len) else { return Ok(None) };
+    let text_len = parts.topic_len + parts.headers_len;
     let (mut on_stack, mut on_heap);
     let text: &mut [u8] = if text_len <= SHORT {
         on_stack = [0; SHORT];
@@ -81,20 +143,13 @@ pub(crate) fn read(memory: &impl Memory, at: usize, len: u32) -> Result<Option<M
         on_heap = vec![0; text_len];
         &mut on_heap
     };
-    memory.copy_out(at + HEAD, text);
-    let (topic, headers) = text.split_at(topic_len);
+    memory.copy_out(parts.at, text);
+    let (topic, headers) = text.split_at(parts.topic_len);
     let (Ok(topic), Ok(headers)) = (std::str::from_utf8(topic), std::str::from_utf8(headers)) else {
         return Ok(None);
     };
-    let head = MessageHead {
-        id: long(0),
-        timestamp_us: i64::try_from(long(8)).unwrap_or(i64::MAX),
-        kind: MessageKind::Data,
-        dropped_before: 0,
-        epoch: 0,
-        offset: 0,
-    };
-    let mut message = Message::new(head, topic, headers, data_len)?;
-    memory.copy_out(at + HEAD + text_len, message.data_mut());
+    let head = MessageHead::of_history(parts.id, parts.timestamp_us as u64, parts.epoch, parts.offset);
+    let mut message = Message::new(head, topic, headers, parts.data_len)?;
+    memory.copy_out(parts.at + text_len, message.data_mut());
     Ok(Some(message))
 }

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Acquire};
 
 use super::{Locks, Memory};
 use crate::sys::fd::Fd;
@@ -31,8 +31,16 @@ impl Memory for SharedMemory {
     }
 
     #[inline]
-    fn commit(&self, index: usize, from: (u64, u64), to: (u64, u64)) -> bool {
+    fn swap_pair(&self, index: usize, from: (u64, u64), to: (u64, u64)) -> bool {
         self.map.compare_swap_pair(index, from, to)
+    }
+
+    #[inline]
+    fn load_pair(&self, index: usize) -> Option<(u64, u64)> {
+        // The first word has no value twice, so the second is from the time of the first if that is there before and after.
+        let first = self.word(index).load(Acquire);
+        let second = self.word(index + 1).load(Acquire);
+        (self.word(index).load(Acquire) == first).then_some((first, second))
     }
 
     #[inline]

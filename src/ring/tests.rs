@@ -32,8 +32,11 @@ impl Memory for Failing {
     fn word(&self, index: usize) -> &AtomicU64 {
         self.memory.word(index)
     }
-    fn commit(&self, index: usize, from: (u64, u64), to: (u64, u64)) -> bool {
-        self.memory.commit(index, from, to)
+    fn swap_pair(&self, index: usize, from: (u64, u64), to: (u64, u64)) -> bool {
+        self.memory.swap_pair(index, from, to)
+    }
+    fn load_pair(&self, index: usize) -> Option<(u64, u64)> {
+        self.memory.load_pair(index)
     }
     fn copy_in(&self, offset: usize, bytes: &[u8]) {
         self.memory.copy_in(offset, bytes);
@@ -62,15 +65,20 @@ fn open(path: &std::path::Path) -> Arc<Fd> {
 
 impl TestRing {
     fn new(slots: u64, bound: u64, chunks: u32, chunk_size: u32, drop_oldest: bool) -> TestRing {
-        let layout = Layout { slots, bound, chunks, chunk_size, drop_oldest };
+        TestRing::bounded(slots, bound, u64::MAX, chunks, chunk_size, drop_oldest)
+    }
+
+    /// With a bound of bytes as well.
+    fn bounded(slots: u64, bound: u64, bytes_bound: u64, chunks: u32, chunk_size: u32, drop_oldest: bool) -> TestRing {
+        let layout = Layout { slots, bound, bytes_bound, chunks, chunk_size, drop_oldest };
         assert!(layout.is_valid(), "{layout:?}");
         let directory = tempfile::Builder::new().prefix("t-ring-").tempdir_in("/dev/shm").unwrap();
         let path = directory.path().join("ring");
         let file = open(&path);
-        set_len(file.get().unwrap(), layout.bytes()).unwrap();
+        set_len(file.get().unwrap(), layout.file_len()).unwrap();
         reserve_range(file.get().unwrap(), 0, layout.fixed_bytes()).unwrap();
         // To whole pages: mappings end at one.
-        let map = Mapping::new(file.get().unwrap(), layout.bytes().div_ceil(8)).unwrap();
+        let map = Mapping::new(file.get().unwrap(), layout.file_len().div_ceil(8)).unwrap();
         let memory = Failing { memory: SharedMemory::new(Arc::new(map), file), left: AtomicU64::new(u64::MAX) };
         TestRing { ring: Ring { memory, layout }, path, _directory: directory }
     }
@@ -111,13 +119,13 @@ fn fill(number: u64, len: u32) -> impl Fn(&Failing, usize) {
 }
 
 fn publish(test: &TestRing, producer: &mut Producer<FileLocks>, number: u64, len: u32) -> Outcome {
-    producer.publish(&test.ring, len, fill(number, len), || {})
+    producer.publish(&test.ring, len, fill(number, len), || {}, |tag| panic!("there is no file {tag}"))
 }
 
 fn took(outcome: Outcome) -> bool {
     match outcome {
         Outcome::Taken => true,
-        Outcome::Full => false,
+        Outcome::Full | Outcome::NoSpace => false,
         other => panic!("{other:?}"),
     }
 }
@@ -135,6 +143,7 @@ fn next(test: &TestRing, consumer: &mut Consumer) -> Option<u64> {
         }
         number
     });
+    consumer.publish_head(&test.ring);
     taken.map(|taken| match taken {
         Taken::Message(number) => number,
         Taken::Malformed => panic!("malformed"),
@@ -187,7 +196,7 @@ fn bounds_are_exact() {
         assert!(took(publish(&test, &mut other, 5, 16)), "one out, one in");
         assert_eq!(drain(&test, &mut consumer), [1, 2, 3, 4, 5]);
     }
-    // By bytes: every byte of every chunk.
+    // Every byte of every chunk.
     let test = TestRing::new(64, 64, 3, 64, false);
     let (mut producer, mut consumer) = (test.producer(0), Consumer::new());
     for _ in 0..20 {
@@ -197,6 +206,81 @@ fn bounds_are_exact() {
         }
         assert_eq!(sent, 6);
         assert_eq!(drain(&test, &mut consumer).len(), 6);
+    }
+}
+
+#[test]
+fn what_is_taken_and_what_is_dropped_is_what_the_bounds_say() {
+    for drop_oldest in [false, true] {
+        for seed in 0..60 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let (slots, bytes_bound) = (1 << random.random_range(0..8), random.random_range(16..4000));
+            let bound = random.random_range(1..=slots);
+            let test = TestRing::bounded(slots, bound, bytes_bound, 64, 512, drop_oldest);
+            let mut producers = [test.producer(0), test.producer(1), test.producer(2)];
+            let mut consumer = Consumer::new();
+            // Number and size of what waits.
+            let mut waiting = std::collections::VecDeque::new();
+            let (mut files, mut removed, mut lost) = (HashMap::new(), Vec::new(), 0);
+            for number in 0..3000 {
+                if random.random_bool(0.55) {
+                    let producer = &mut producers[random.random_range(0..3)];
+                    let len: u32 = random.random_range(16..=512);
+                    let (outcome, size) = if random.random_bool(0.1) {
+                        let file = Ref::file(number as u32, u64::from(len) * 5);
+                        files.insert(number as u32, number);
+                        let unlink = |tag| removed.push(files[&tag]);
+                        (producer.publish_file(&test.ring, file, || {}, unlink), Ref::size(file.pack()))
+                    } else {
+                        let unlink = |tag| removed.push(files[&tag]);
+                        (producer.publish(&test.ring, len, fill(number, len), || {}, unlink), u64::from(len))
+                    };
+                    let fits = |waiting: &std::collections::VecDeque<(u64, u64)>| {
+                        let bytes: u64 = waiting.iter().map(|&(_, size)| size).sum();
+                        waiting.is_empty() || (waiting.len() as u64) < bound && bytes + size <= bytes_bound
+                    };
+                    while drop_oldest && !fits(&waiting) {
+                        let (dropped, _) = waiting.pop_front().unwrap();
+                        lost += 1;
+                        if let Some(at) = removed.iter().position(|&number| number == dropped) {
+                            removed.remove(at);
+                        } else {
+                            assert!(!files.values().any(|&number| number == dropped), "the file of {dropped} is left");
+                        }
+                    }
+                    assert!(removed.is_empty(), "{removed:?} dropped without need");
+                    assert_eq!(
+                        took(outcome),
+                        fits(&waiting),
+                        "{number} of {size} with {waiting:?}, {bound} {bytes_bound}"
+                    );
+                    if fits(&waiting) {
+                        waiting.push_back((number, size));
+                    }
+                    if random.random_bool(0.1) {
+                        producer.release(&test.ring);
+                    }
+                    if random.random_bool(0.01) {
+                        *producer = test.producer(random.random_range(0..5));
+                    }
+                } else {
+                    let taken = consumer.next(&test.ring, |memory, place, at| match place {
+                        Ref::File { tag, .. } => files[&tag],
+                        Ref::Record { .. } => {
+                            let mut number = [0; 8];
+                            memory.copy_out(at, &mut number);
+                            u64::from_le_bytes(number)
+                        }
+                    });
+                    consumer.publish_head(&test.ring);
+                    let expected = waiting.pop_front().map(|(number, _)| Taken::Message(number));
+                    if taken.is_some() {
+                        assert_eq!(consumer.take_lost(), std::mem::take(&mut lost));
+                    }
+                    assert_eq!(taken, expected);
+                }
+            }
+        }
     }
 }
 
@@ -244,37 +328,13 @@ fn who_is_asked_to_lets_go() {
 }
 
 #[test]
-fn the_oldest_are_dropped_and_counted_exactly() {
-    for (slots, bound, chunks, size, len) in
-        [(4, 4, 2, 64, 16), (64, 64, 4, 64, 32), (16, 10, 2, 4096, 16), (64, 64, 8, 128, 100), (1, 1, 1, 64, 64)]
-    {
-        let test = TestRing::new(slots, bound, chunks, size, true);
-        let (mut producer, mut consumer) = (test.producer(0), Consumer::new());
-        let mut expected = 0;
-        let mut sent = 0;
-        for round in 1..200 {
-            for _ in 0..round {
-                assert!(took(publish(&test, &mut producer, sent, len)), "refused {sent}: {:?}", test.ring.layout);
-                sent += 1;
-            }
-            while let Some(number) = next(&test, &mut consumer) {
-                expected += consumer.take_lost();
-                assert_eq!(number, expected, "{:?}", test.ring.layout);
-                expected += 1;
-            }
-            assert_eq!(expected, sent, "the newest is always there");
-        }
-    }
-}
-
-#[test]
 fn an_emptied_queue_leaves_no_hazard() {
     let test = TestRing::new(2, 2, 1, 64, true);
     let (mut producer, mut consumer) = (test.producer(0), Consumer::new());
     assert!(took(publish(&test, &mut producer, 1, 64)));
     // As a consumer leaves it whose CAS of head lost to a publisher that dropped the message.
     test.ring.word(HAZARD).store(1, SeqCst);
-    assert!(producer.drop_oldest(&test.ring));
+    assert!(test.ring.swap_head((0, 0), (1, 64)));
     assert_eq!(next(&test, &mut consumer), None);
     assert!(took(publish(&test, &mut producer, 2, 64)));
     assert_eq!(next(&test, &mut consumer), Some(2));
@@ -283,19 +343,22 @@ fn an_emptied_queue_leaves_no_hazard() {
 
 #[test]
 fn a_chunk_that_is_read_is_not_restarted() {
-    let test = TestRing::new(64, 64, 2, 64, true);
+    let test = TestRing::bounded(64, 4, u64::MAX, 3, 64, true);
     let (mut producer, mut consumer) = (test.producer(0), Consumer::new());
     for number in 0..4 {
         assert!(took(publish(&test, &mut producer, number, 16)));
     }
-    // It takes all four, and reads only the first of them now.
-    assert_eq!(next(&test, &mut consumer), Some(0));
-    for number in 4..100 {
-        assert!(took(publish(&test, &mut producer, number, 16)), "{number}");
-    }
-    assert_eq!((1..4).map(|_| next(&test, &mut consumer).unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
-    let rest = drain(&test, &mut consumer);
-    assert_eq!(consumer.take_lost() + rest.len() as u64, 96, "{rest:?}");
+    let taken = consumer.next(&test.ring, |memory, _, at| {
+        for number in 4..100 {
+            assert!(took(publish(&test, &mut producer, number, 16)), "{number}");
+        }
+        let mut number = [0; 8];
+        memory.copy_out(at, &mut number);
+        u64::from_le_bytes(number)
+    });
+    assert_eq!(taken, Some(Taken::Message(0)));
+    assert_eq!(drain(&test, &mut consumer), [96, 97, 98, 99]);
+    assert_eq!(consumer.take_lost(), 95);
 }
 
 #[test]
@@ -313,7 +376,7 @@ fn the_dead_leave_their_messages_and_their_chunks() {
                 drop(dead);
                 let mut other = test.producer(if heir { 0 } else { 7 });
                 let fits = took(publish(&test, &mut other, 10, 16));
-                assert!(fits || (published == 4 && !drop_oldest), "{published} {heir} {drop_oldest}");
+                assert!(fits || published == 4, "{published} {heir} {drop_oldest}");
                 let mut expected: Vec<_> = (0..published).collect();
                 expected.extend(fits.then_some(10));
                 let got = drain(&test, &mut consumer);
@@ -390,7 +453,7 @@ fn no_memory_is_said_and_gone_when_there_is_some() {
             let producer = if number % 2 == 0 { &mut producer } else { &mut other };
             match publish(&test, producer, number, 512) {
                 Outcome::Taken => expected.push(number),
-                Outcome::Full => {}
+                Outcome::Full | Outcome::NoSpace => {}
                 Outcome::NoMemory(error) => {
                     assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
                     refused += 1;
@@ -423,10 +486,10 @@ fn wrong_words_do_no_harm() {
         let layout = &test.ring.layout;
         for step in 0..200 {
             let place = match random.random_range(0..12) {
-                0 => HEAD,
+                0 => HEAD + random.random_range(0..2),
                 1 => HAZARD,
                 2 => BELL,
-                3 => TAIL_HINT,
+                3 => TAIL_HINT + random.random_range(0..2),
                 4 => SLOTS_RESERVED,
                 5..8 => layout.table_word(random.random_range(0..layout.chunks)),
                 _ => layout.slot_word(random.random()) + random.random_range(0..2),
@@ -444,16 +507,19 @@ fn wrong_words_do_no_harm() {
             word.store(value, SeqCst);
             let producer = &mut producers[step % 2];
             match random.random_range(0..9) {
-                0..4 => {
-                    drop(producer.publish(&test.ring, random.random_range(1..=layout.chunk_size), |_, _| {}, || {}))
-                }
-                4 => drop(producer.publish_file(&test.ring, step as u64, || {})),
+                0..4 => drop(producer.publish(
+                    &test.ring,
+                    random.random_range(1..=layout.chunk_size),
+                    |_, _| {},
+                    || {},
+                    |_| {},
+                )),
+                4 => drop(producer.publish_file(&test.ring, Ref::file(1, step as u64), || {}, |_| {})),
                 5 => producer.release(&test.ring),
                 6 => drop(consumer.arm(&test.ring)),
                 7 => consumer.give_back(&test.ring, &test.locks()),
                 _ => *producer = test.producer(random.random_range(0..4)),
             }
-            producer.take_dropped_files();
             for _ in 0..3 {
                 consumer.next(&test.ring, |memory, place, at| {
                     if let Ref::Record { len, .. } = place {
@@ -469,7 +535,9 @@ fn wrong_words_do_no_harm() {
 
 /// Several publishers in threads, for `each` messages or 3 seconds, against a consumer: every byte, the order of each, every message or every count.
 fn hammer(slots: u64, chunks: u32, size: u32, drop_oldest: bool, each: u64) {
-    let test = TestRing::new(slots, slots, chunks, size, drop_oldest);
+    // A third of the chunks, so that there is always one to be found.
+    let bytes_bound = if drop_oldest { u64::from(chunks * size / 3) } else { u64::MAX };
+    let test = TestRing::bounded(slots, slots, bytes_bound, chunks, size, drop_oldest);
     let published = AtomicU64::new(0);
     let done = AtomicU64::new(0);
     let end = Instant::now() + Duration::from_secs(3);

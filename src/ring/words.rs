@@ -110,22 +110,25 @@ pub(crate) fn unwrap_end(word: ChunkWord, from: u64) -> u64 {
 pub(crate) enum Ref {
     /// A record of `len` bytes at `offset` of a chunk.
     Record { chunk: u32, offset: u32, len: u32 },
-    /// A message file, named by the lower 60 bits of the message's id.
-    File(u64),
+    /// A message file with this tag in its name; its size in steps of 16 bytes.
+    File { tag: u32, steps: u32 },
 }
 
 impl Ref {
-    /// kind:4 | chunk:20 | offset in steps:12 | len:28, or kind:4 | 60 bits of an id.
+    /// A message of `bytes` in a file; what is beyond 4 GiB is not counted.
+    pub(crate) fn file(tag: u32, bytes: u64) -> Ref {
+        Ref::File { tag, steps: bytes.div_ceil(u64::from(STEP)).min(0xfff_ffff) as u32 }
+    }
+
+    /// kind:4 | chunk:20 | offset in steps:12 | len:28, or kind:4 | size in steps:28 | tag:32.
     pub(crate) fn pack(self) -> u64 {
         match self {
             Ref::Record { chunk, offset, len } => {
                 u64::from(chunk) << 40 | u64::from(offset / STEP) << 28 | u64::from(len)
             }
-            Ref::File(id) => 1 << 60 | id & Ref::FILE_MASK,
+            Ref::File { tag, steps } => 1 << 60 | u64::from(steps) << 32 | u64::from(tag),
         }
     }
-
-    pub(crate) const FILE_MASK: u64 = (1 << 60) - 1;
 
     /// `None`: no publisher of this version writes that.
     pub(crate) fn unpack(word: u64) -> Option<Ref> {
@@ -135,8 +138,17 @@ impl Ref {
                 offset: ((word >> 28) as u32 & 0xfff) * STEP,
                 len: word as u32 & 0xfff_ffff,
             }),
-            1 => Some(Ref::File(word & Ref::FILE_MASK)),
+            1 => Some(Ref::File { tag: word as u32, steps: (word >> 32) as u32 & 0xfff_ffff }),
             _ => None,
+        }
+    }
+
+    /// What the message counts towards the bound of bytes; of a word that says nothing, 0.
+    pub(crate) fn size(word: u64) -> u64 {
+        match Ref::unpack(word) {
+            Some(Ref::Record { len, .. }) => u64::from(len),
+            Some(Ref::File { steps, .. }) => u64::from(steps) * u64::from(STEP),
+            None => 0,
         }
     }
 }
@@ -158,7 +170,9 @@ mod tests {
         assert_eq!(ChunkWord(0), ChunkWord::bare(false, 0), "a zeroed table is a valid one");
         let record = Ref::Record { chunk: CHUNKS_MAX - 1, offset: CHUNK_MAX - STEP, len: (1 << 28) - 1 };
         assert_eq!(Ref::unpack(record.pack()), Some(record));
-        assert_eq!(Ref::unpack(Ref::File(u64::MAX).pack()), Some(Ref::File(Ref::FILE_MASK)));
+        let file = Ref::file(u32::MAX, u64::MAX);
+        assert_eq!(Ref::unpack(file.pack()), Some(file));
+        assert_eq!((Ref::size(Ref::file(7, 33).pack()), Ref::size(record.pack())), (48, (1 << 28) - 1));
         assert_eq!(Ref::unpack(u64::MAX), None);
     }
 

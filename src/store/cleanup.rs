@@ -66,7 +66,7 @@ pub fn cleanup(home: Option<&Path>) -> Result<u64> {
 /// What every open of a channel does for the store, now and then: looks at a few channels and removes the dead among them,
 /// and what is left of them in `tmp`.
 pub(crate) fn step(store: &Store) {
-    let Ok(page) = store.page() else { return };
+    let Ok(page) = store.page(clock::monotonic_ns()) else { return };
     // Nobody else takes this step for now; how long it pays to wait is known once the store has been listed.
     if !page.claim_cleaning(|| 0) {
         return;

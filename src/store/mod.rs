@@ -29,6 +29,7 @@ use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
 pub(crate) use cleanup::{delete, move_to_dead, new_directory_name, remove_channel, step as clean_step};
+pub(crate) use ids::Ids;
 pub(crate) use layout::new_channel_name;
 pub(crate) use listing::subscriptions;
 pub use listing::{ChannelStats, list_channels};
@@ -41,7 +42,7 @@ use registry::Registry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::FileMode;
 use crate::sys::chaos;
-use crate::sys::clock;
+use crate::sys::clock::{self, Moment};
 use crate::sys::directory::{self, Directory};
 use crate::sys::fd;
 use crate::sys::fork::PerProcess;
@@ -81,11 +82,19 @@ pub(crate) struct Store {
     /// When the page was last found in its place, monotonic nanoseconds.
     page_checked: AtomicU64,
     registry: Registry,
-    /// Channels open for sending.
+    /// Descriptors of channels open for sending.
     outboxes: Arc<AtomicUsize>,
+    /// Who keeps such channels besides the registry.
+    holders: Mutex<Vec<Weak<dyn Holder>>>,
     /// When they were last looked through for idle ones, monotonic nanoseconds.
     idle_looked: AtomicU64,
     gone: AtomicBool,
+}
+
+/// Something that keeps channels open for sending.
+pub(crate) trait Holder: std::fmt::Debug + Send + Sync {
+    /// Closes those that were last used before this time, monotonic nanoseconds; answers how many. Never waits.
+    fn close_idle(&self, before: u64) -> usize;
 }
 
 /// How often the store's page is looked for in its place.
@@ -179,6 +188,7 @@ impl Store {
             page_checked: AtomicU64::new(clock::monotonic_ns()),
             registry: Registry::new(),
             outboxes: Arc::default(),
+            holders: Mutex::default(),
             idle_looked: AtomicU64::new(0),
             gone: AtomicBool::new(false),
         }))
@@ -234,8 +244,7 @@ impl Store {
         self.gone.load(Relaxed)
     }
 
-    fn page(&self) -> Result<Arc<StorePage>> {
-        let now = clock::monotonic_ns();
+    fn page(&self, now: u64) -> Result<Arc<StorePage>> {
         let checked = self.page_checked.load(Relaxed);
         let page = Arc::clone(&self.page.read().unwrap_or_else(|poisoned| poisoned.into_inner()));
         if now.saturating_sub(checked) < PAGE_CHECK_NS {
@@ -250,9 +259,18 @@ impl Store {
         Ok(fresh)
     }
 
-    /// A new id for a message published at this time.
-    pub(crate) fn next_id(&self, wall_us: u64) -> Result<u64> {
-        Ok(self.page()?.next_id(wall_us))
+    /// New ids for `count` messages published at this time: this one and those behind it.
+    pub(crate) fn next_ids(&self, now: Moment, count: u64) -> Result<u64> {
+        Ok(self.page(now.monotonic_ns)?.next_ids(now.wall_us, count))
+    }
+
+    /// From now on asks this one too to close what is idle.
+    pub(crate) fn add_holder(&self, holder: Weak<dyn Holder>) {
+        let mut holders = self.holders.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if holders.len() == holders.capacity() {
+            holders.retain(|holder| holder.strong_count() > 0);
+        }
+        holders.push(holder);
     }
 
     /// Whether one more channel may be kept open for sending.
@@ -271,7 +289,10 @@ impl Store {
 
     /// Closes channels that were last used for sending before this time; answers how many.
     pub(crate) fn close_idle(&self, before: u64) -> usize {
-        self.registry.close_idle(before)
+        // Taken out of the lock, since the last one to go closes channels itself.
+        let holders = self.holders.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        let held: usize = holders.iter().filter_map(Weak::upgrade).map(|holder| holder.close_idle(before)).sum();
+        held + self.registry.close_idle(before)
     }
 }
 

@@ -98,21 +98,28 @@ impl Registry {
     }
 
     /// Learns what has changed, and answers the version of what is known: the same version, the same channels.
-    pub(crate) fn refresh(&self, store: &Store) -> Result<u64> {
-        let now = clock::monotonic_ns();
+    /// `now`: monotonic, read since the publish began.
+    #[inline]
+    pub(crate) fn refresh(&self, store: &Store, now: u64) -> Result<u64> {
         // Acquire pairs with the Release below: who skips the look sees the version that the look led to.
         if now.saturating_sub(self.looked.load(Acquire)) >= FRESH_NS {
-            let mut state = lock(&self.state);
-            let looked = state.look(store);
-            // A look that failed may have learned something before.
-            if !matches!(looked, Ok(false)) {
-                self.version.fetch_add(1, AcqRel);
-            }
-            looked?;
-            // The time at which the look began, not at which it ended.
-            self.looked.store(now, Release);
+            self.look(store, now)?;
         }
         Ok(self.version.load(Acquire))
+    }
+
+    #[cold]
+    fn look(&self, store: &Store, now: u64) -> Result<()> {
+        let mut state = lock(&self.state);
+        let looked = state.look(store);
+        // A look that failed may have learned something before.
+        if !matches!(looked, Ok(false)) {
+            self.version.fetch_add(1, AcqRel);
+        }
+        looked?;
+        // The time at which the look began, not at which it ended.
+        self.looked.store(now, Release);
+        Ok(())
     }
 
     /// The channels that match a topic.
@@ -317,7 +324,7 @@ impl Managed {
     pub(crate) fn appender(&self, store: &Store, now: u64) -> Result<Option<Arc<Appender>>> {
         let mut slot = lock(&self.appender);
         if let Some(appender) = &*slot {
-            appender.used.store(now, Release);
+            appender.touch(now);
             return Ok(Some(Arc::clone(appender)));
         }
         let opened = match Appender::open(store.base(), &self.topic, store.outboxes()) {
@@ -328,7 +335,7 @@ impl Managed {
             result => result,
         }?;
         let Some(appender) = opened else { return Ok(None) };
-        appender.used.store(now, Release);
+        appender.touch(now);
         let appender = Arc::new(appender);
         if store.may_keep_open(now) {
             *slot = Some(Arc::clone(&appender));
@@ -343,7 +350,7 @@ impl Managed {
 
     fn close_if_idle(&self, before: u64) -> bool {
         let Ok(mut slot) = self.appender.try_lock() else { return false };
-        let idle = slot.as_ref().is_some_and(|appender| appender.used.load(Acquire) < before);
+        let idle = slot.as_ref().is_some_and(|appender| appender.used() < before);
         if idle {
             *slot = None;
         }

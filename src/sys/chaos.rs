@@ -3,8 +3,8 @@
 //! Without the feature `chaos` all of it compiles to nothing. With it, the environment decides:
 //!
 //! - `PUBSUB_CHAOS=ACTION:POINT:WHEN[:SEED]`, several separated by commas. ACTION is `kill`, `stop` (both by a signal to
-//!   the process itself) or `pause` (a millisecond's sleep, so that others run between two steps). POINT is a name, or `*`
-//!   for all. WHEN is the number of the passing, from 1, or `p` and a probability; SEED makes the latter repeatable.
+//!   the process itself), `pause` (a millisecond's sleep, so that others run between two steps), or `full`: what is asked for
+//!   there has no space. POINT is a name, or `*` for all (but not for `full`). WHEN is the number of the passing, from 1, or `p` and a probability; SEED makes the latter repeatable.
 //! - `PUBSUB_PLANT=NAME`: the fault to commit.
 
 #[cfg(not(feature = "chaos"))]
@@ -13,6 +13,12 @@ mod off {
     #[inline(always)]
     pub(crate) fn point(_name: &'static str) {}
 
+    /// Whether the test wants no space to be left here.
+    #[inline(always)]
+    pub(crate) fn is_full(_name: &'static str) -> bool {
+        false
+    }
+
     /// Whether the test asked for this fault.
     #[inline(always)]
     pub(crate) fn planted(_name: &'static str) -> bool {
@@ -20,7 +26,7 @@ mod off {
     }
 }
 #[cfg(not(feature = "chaos"))]
-pub(crate) use off::{planted, point};
+pub(crate) use off::{is_full, planted, point};
 
 #[cfg(feature = "chaos")]
 mod on {
@@ -32,6 +38,7 @@ mod on {
     enum Action {
         Signal(libc::c_int),
         Pause,
+        Full,
     }
 
     enum When {
@@ -66,6 +73,7 @@ mod on {
             "kill" => Action::Signal(libc::SIGKILL),
             "stop" => Action::Signal(libc::SIGSTOP),
             "pause" => Action::Pause,
+            "full" => Action::Full,
             _ => return None,
         };
         let point = parts.next()?.to_string();
@@ -83,11 +91,7 @@ mod on {
     /// A place where a test may kill the process.
     pub(crate) fn point(name: &'static str) {
         for plan in PLANS.iter().filter(|plan| plan.point == "*" || plan.point == name) {
-            let nth = plan.passed.fetch_add(1, Ordering::Relaxed) + 1;
-            let now = match plan.when {
-                When::Nth(n) => n == nth,
-                When::Often(often, seed) => (mix(seed ^ mix(nth)) >> 32) < often,
-            };
+            let now = plan.is_due();
             match plan.action {
                 // To this thread: a signal to the process may be taken by another while this one goes on for a moment.
                 // SAFETY: raise takes a valid signal number and touches no memory of ours.
@@ -98,6 +102,22 @@ mod on {
                 _ => {}
             }
         }
+    }
+
+    impl Plan {
+        /// Counts a passing; whether it is one of those that were meant.
+        fn is_due(&self) -> bool {
+            let nth = self.passed.fetch_add(1, Ordering::Relaxed) + 1;
+            match self.when {
+                When::Nth(n) => n == nth,
+                When::Often(often, seed) => (mix(seed ^ mix(nth)) >> 32) < often,
+            }
+        }
+    }
+
+    /// Whether the test wants no space to be left here.
+    pub(crate) fn is_full(name: &'static str) -> bool {
+        PLANS.iter().any(|plan| matches!(plan.action, Action::Full) && plan.point == name && plan.is_due())
     }
 
     /// splitmix64's finish.
@@ -114,4 +134,4 @@ mod on {
     }
 }
 #[cfg(feature = "chaos")]
-pub(crate) use on::{planted, point};
+pub(crate) use on::{is_full, planted, point};

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 
+use crate::sys::chaos;
+
 /// The beginning of a file, mapped and shared. Other processes write to it at any time: every access is atomic, and what
 /// is read is checked by whoever reads it.
 #[derive(Debug)]
@@ -186,6 +188,9 @@ pub(crate) fn set_len(fd: impl AsFd, len: usize) -> io::Result<()> {
 
 /// Reserves the pages of a range of a file without changing its size.
 pub(crate) fn reserve_range(fd: impl AsFd, offset: usize, len: usize) -> io::Result<()> {
+    if chaos::is_full("reserve") {
+        return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+    }
     range_operation(fd, libc::FALLOC_FL_KEEP_SIZE, offset, len)
 }
 

@@ -93,10 +93,10 @@ static void values_of_options(void) {
     FIELD(reserved, 1, INVALID, "reserved is 1");
     FIELD(home, "", INVALID, "home");
     FIELD(home, not_utf8, INVALID, "a\\xff\\xfe");
-    FIELD(replay_last, 5, PS_ERR_UNSUPPORTED, "replay_last is 5");
-    FIELD(resume, 1, PS_ERR_UNSUPPORTED, "resume is 1");
-    FIELD(resume_epoch, 7, PS_ERR_UNSUPPORTED, "resume_epoch is 7");
-    FIELD(resume_offset, 8, PS_ERR_UNSUPPORTED, "resume_offset is 8");
+    options = good;
+    options.resume = 1;
+    FAILS(INVALID, "'a.=' cannot resume", ps_channel_open("a.=", &options, &channel));
+    FAILS(PS_ERR_NOT_FOUND, "'a' keeps no history", ps_channel_open("a", &options, &channel));
 
     ps_publisher *publisher = UNTOUCHED(ps_publisher *);
     ps_publisher_options sending = PS_PUBLISHER_OPTIONS_INIT;
@@ -117,6 +117,50 @@ static void values_of_options(void) {
     FAILS(INVALID, "home", ps_store_create("", NULL));
     FAILS(INVALID, "home", ps_store_create(not_utf8, NULL));
     FAILS(PS_ERR_IO, "/proc/nonexistent", ps_store_create("/proc/nonexistent/store", NULL));
+}
+
+static void managed_topics(void) {
+    struct {
+        ps_topic_options options;
+        unsigned char tail[16];
+    } later;
+    memset(&later, 0, sizeof later);
+    later.options.size = 31;
+    FAILS(INVALID, "is 31", ps_topic_create("a", &later.options));
+    later.options.size = sizeof later;
+    later.tail[3] = 1;
+    FAILS(PS_ERR_UNSUPPORTED, "byte 35", ps_topic_create("a", &later.options));
+    ps_topic_options options = PS_TOPIC_OPTIONS_INIT;
+    options.history_ttl_ms = -1;
+    FAILS(INVALID, "history_ttl_ms is -1", ps_topic_create("a", &options));
+    options.history_ttl_ms = 0;
+    options.history_messages = UINT32_MAX;
+    FAILS(INVALID, "4294967295 messages", ps_topic_create("a", &options));
+    options.history_messages = 0;
+    options.history_bytes = UINT64_MAX;
+    FAILS(INVALID, "64 GiB", ps_topic_create("a", &options));
+    options.history_bytes = 0;
+    options.home = not_utf8;
+    FAILS(INVALID, "home", ps_topic_create("a", &options));
+    FAILS(PS_ERR_INVALID_TOPIC, "a.=", ps_topic_create("a.=", NULL));
+    FAILS(INVALID, "'topic' is NULL", ps_topic_create(NULL, NULL));
+
+    ps_topic_stats **list = UNTOUCHED(ps_topic_stats **);
+    ps_message **messages = UNTOUCHED(ps_message **);
+    FAILS(INVALID, "'topic' is NULL", ps_topic_delete(NULL, NULL));
+    FAILS(PS_ERR_INVALID_TOPIC, "a+", ps_topic_delete("a+", NULL));
+    FAILS(INVALID, "home", ps_topic_delete("a", ""));
+    FAILS(PS_ERR_NOT_FOUND, "'a' is not managed", ps_topic_delete("a", NULL));
+    FAILS(INVALID, "home", ps_topic_list("", &list));
+    FAILS(INVALID, "'list' is NULL", ps_topic_list(NULL, NULL));
+    FAILS(INVALID, "'topic' is NULL", ps_topic_history(NULL, NULL, 1, &messages));
+    FAILS(PS_ERR_INVALID_TOPIC, "'='", ps_topic_history("=", NULL, 1, &messages));
+    FAILS(INVALID, "home", ps_topic_history("a", not_utf8, 1, &messages));
+    FAILS(INVALID, "'messages' is NULL", ps_topic_history("a", NULL, 1, NULL));
+    FAILS(PS_ERR_NOT_FOUND, "'a' is not managed", ps_topic_history("a", NULL, 1, &messages));
+    CHECK(list == UNTOUCHED(ps_topic_stats **) && messages == UNTOUCHED(ps_message **));
+    ps_topic_list_free(NULL, 3);
+    ps_message_list_free(NULL, 3);
 }
 
 static void lists(void) {
@@ -316,6 +360,7 @@ int main(void) {
     topics();
     sizes_of_options();
     values_of_options();
+    managed_topics();
     lists();
     headers();
     ps_channel *channel = open_channel("bad.arguments");

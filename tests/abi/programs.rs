@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::library::library;
 use crate::tools::{cc, root, run, scratch, store, there_is};
 
-const PROGRAMS: [&str; 3] = ["basics", "bad_arguments", "concurrency"];
+const PROGRAMS: [&str; 4] = ["basics", "bad_arguments", "concurrency", "topics"];
 
 fn compile(program: &str, flags: &[&str], link: Vec<String>, dir: &Path) -> PathBuf {
     let executable = dir.join(program);
@@ -21,10 +21,11 @@ fn compile(program: &str, flags: &[&str], link: Vec<String>, dir: &Path) -> Path
     executable
 }
 
-/// Runs a program with a store of its own. Nothing of its channels and messages is left in there.
-fn run_with_store(command: &mut Command) {
+/// Runs a program with a store of its own. Nothing of its channels and messages is left in there. `transport`: as in the
+/// environment; empty is the default.
+fn run_with_store(command: &mut Command, transport: &str) {
     let (_dir, store) = store();
-    let said = run(command.env("PUBSUB_HOME", &store).env_remove("PUBSUB_TRANSPORT"));
+    let said = run(command.env("PUBSUB_HOME", &store).env("PUBSUB_TRANSPORT", transport));
     assert!(said.ends_with("passed\n"), "{command:?} printed:\n{said}");
     let names = |dir: &Path| -> Vec<String> {
         let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
@@ -41,7 +42,9 @@ fn c_programs_work_with_the_shared_library() {
     for program in PROGRAMS {
         let dir = scratch();
         let executable = compile(program, &[], library().link_shared(dir.path()), dir.path());
-        run_with_store(&mut Command::new(executable));
+        for transport in ["", "files"] {
+            run_with_store(&mut Command::new(&executable), transport);
+        }
     }
 }
 
@@ -50,7 +53,7 @@ fn c_programs_work_with_the_static_library() {
     for program in PROGRAMS {
         let dir = scratch();
         let executable = compile(program, &[], library().link_static(), dir.path());
-        run_with_store(&mut Command::new(executable));
+        run_with_store(&mut Command::new(executable), "");
     }
 }
 
@@ -66,6 +69,7 @@ fn valgrind_finds_no_error_and_no_leak_in_the_c_programs() {
                 .args(["--errors-for-leak-kinds=definite,indirect", "--show-leak-kinds=definite,indirect"])
                 .args(["--fair-sched=try"])
                 .arg(executable),
+            "",
         );
     }
 }
@@ -76,6 +80,6 @@ fn address_sanitizer_finds_no_error_and_no_leak_in_the_c_programs() {
         let dir = scratch();
         let flags = ["-fsanitize=address", "-fno-omit-frame-pointer"];
         let executable = compile(program, &flags, library().link_shared(dir.path()), dir.path());
-        run_with_store(Command::new(executable).env("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0"));
+        run_with_store(Command::new(executable).env("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0"), "");
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use pubsub::{Channel, ChannelOptions, Message, Publisher, PublisherOptions};
+use pubsub::{Channel, ChannelOptions, Message, Publisher, PublisherOptions, Transport, last_rejected};
 use tempfile::TempDir;
 
 /// Longer than anything here takes; a test that waits so long has failed.
@@ -20,17 +20,24 @@ pub const LONG: Duration = Duration::from_secs(30);
 /// A store of the test's own, removed with it.
 pub struct Home {
     dir: TempDir,
+    transport: Transport,
 }
 
 impl Home {
+    /// Channels have the default transport.
     pub fn new() -> Home {
+        Home::with(Transport::Default)
+    }
+
+    /// Channels that are opened with its options have this transport.
+    pub fn with(transport: Transport) -> Home {
         let memory = Path::new("/dev/shm");
-        Home::on(if memory.is_dir() { memory } else { Path::new("/tmp") })
+        Home::on(if memory.is_dir() { memory } else { Path::new("/tmp") }, transport)
     }
 
     /// A store below this directory, to choose the file system.
-    pub fn on(parent: &Path) -> Home {
-        let home = Home { dir: tempfile::Builder::new().prefix("t-").tempdir_in(parent).unwrap() };
+    pub fn on(parent: &Path, transport: Transport) -> Home {
+        let home = Home { dir: tempfile::Builder::new().prefix("t-").tempdir_in(parent).unwrap(), transport };
         // What the library makes once in a process must not be half made in another thread while a test forks.
         static MADE: Once = Once::new();
         MADE.call_once(|| {
@@ -51,7 +58,7 @@ impl Home {
     }
 
     pub fn options(&self) -> ChannelOptions {
-        ChannelOptions { home: Some(self.path()), ..Default::default() }
+        ChannelOptions { home: Some(self.path()), transport: self.transport, ..Default::default() }
     }
 
     pub fn publisher_options(&self) -> PublisherOptions {
@@ -102,6 +109,33 @@ pub fn allocated(path: &Path) -> u64 {
 pub fn message_files(channel: &Path) -> Vec<PathBuf> {
     let all = std::fs::read_dir(channel).unwrap().map(|entry| entry.unwrap().path());
     all.filter(|path| path.file_name().unwrap().to_string_lossy().bytes().all(|b| b.is_ascii_digit())).collect()
+}
+
+/// What is in a channel's directory.
+pub fn in_directory(channel: &Channel) -> Vec<String> {
+    let entries = std::fs::read_dir(channel.path()).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Messages that wait in a channel, by its own account.
+pub fn unread(channel: &Channel) -> u64 {
+    channel.stats().unwrap().unread_messages
+}
+
+/// Publishes until the death of the only receiver is noticed, as soon as is promised: with the 1,001st message, or the first
+/// after 10 ms. (Where the dead are noticed at once, with the first.)
+pub fn notices_that_nobody_is_there(publisher: &Publisher) {
+    let since = Instant::now();
+    for i in 0.. {
+        let late = since.elapsed() > Duration::from_millis(10);
+        let taken = publisher.publish(b"is somebody there?", None).unwrap();
+        if taken == 0 {
+            return assert_eq!(last_rejected(), 0);
+        }
+        assert!(!late && i < 1_000, "not noticed after {i} messages and {:?}", since.elapsed());
+    }
 }
 
 /// The number that a message carries.
@@ -272,6 +306,11 @@ impl Baton {
     /// Waits until it is given, without taking it: for many at once.
     pub fn given(&self) {
         readable_within(std::os::fd::AsRawFd::as_raw_fd(&self.0), LONG.as_millis() as i32);
+    }
+
+    /// Whether it is given, without taking it.
+    pub fn is_given(&self) -> bool {
+        readable_within(std::os::fd::AsRawFd::as_raw_fd(&self.0), 0)
     }
 
     /// Whether the other end was given up.

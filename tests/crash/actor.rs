@@ -1,9 +1,10 @@
 //! A publisher and a receiver that keep a journal.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use pubsub::{Channel, ChannelOptions, ErrorKind, FullPolicy, Publisher, PublisherOptions, last_rejected};
+use pubsub::{Channel, ChannelOptions, ErrorKind, FullPolicy, Publisher, PublisherOptions, Transport, last_rejected};
 
 use crate::journal::{Event, Journal, NONE_TOOK, now};
 use crate::payload;
@@ -12,17 +13,21 @@ pub const TOPICS: [&str; 6] = ["t.one", "t.two", "t.three.deep", "u.one", "solo.
 pub const PATTERNS: [&str; 7] = ["t.=", "t.+", "=.one", "u.one", "solo.a", "solo.b", "=.+"];
 
 /// How a receiver's channel is opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Terms {
     /// Place in [`PATTERNS`].
     pub pattern: usize,
     pub drop_oldest: bool,
     /// Messages; 0: the default.
     pub capacity: u64,
+    /// Bytes; 0: the default.
+    pub bytes: u64,
+    /// Over the ring; else files.
+    pub ring: bool,
 }
 
 pub struct Sender {
-    publishers: Vec<Publisher>,
+    publishers: Arc<Vec<Publisher>>,
     journal: Journal,
     number: u64,
     seq: u64,
@@ -32,12 +37,22 @@ impl Sender {
     /// Publisher `number`, to these places in [`TOPICS`].
     pub fn new(run: &Path, number: u64, full_timeout: Duration) -> Sender {
         let options = PublisherOptions { full_timeout, home: Some(run.join("store")) };
-        Sender {
-            publishers: TOPICS.iter().map(|topic| Publisher::open(topic, &options).unwrap()).collect(),
-            journal: Journal::create(&run.join(format!("{number}.journal"))),
-            number,
-            seq: 0,
-        }
+        let publishers = TOPICS.iter().map(|topic| Publisher::open(topic, &options).unwrap()).collect();
+        Sender::on(run, number, Arc::new(publishers))
+    }
+
+    /// Publisher `number` in another thread, with the same handles.
+    pub fn beside(&self, run: &Path, number: u64) -> Sender {
+        Sender::on(run, number, Arc::clone(&self.publishers))
+    }
+
+    fn on(run: &Path, number: u64, publishers: Arc<Vec<Publisher>>) -> Sender {
+        Sender { publishers, journal: Journal::create(&run.join(format!("{number}.journal"))), number, seq: 0 }
+    }
+
+    /// Messages that it has tried to send.
+    pub fn sent(&self) -> u64 {
+        self.seq
     }
 
     /// Publishes the next message; whether no channel refused it.
@@ -50,7 +65,7 @@ impl Sender {
         let rejected = u64::from(last_rejected());
         let taken = match result {
             Ok(taken) => taken as u64,
-            Err(error) if error.kind() == ErrorKind::QueueFull => NONE_TOOK,
+            Err(error) if matches!(error.kind(), ErrorKind::QueueFull | ErrorKind::StoreFull) => NONE_TOOK,
             Err(error) => panic!("publisher {} at {seq}: {error}", self.number),
         };
         self.journal.note(now(), Event::Answered { seq, taken, rejected });
@@ -68,11 +83,16 @@ pub struct Receiver {
 impl Receiver {
     /// `session` is unique in a run.
     pub fn open(run: &Path, number: u64, session: u64, terms: Terms) -> Receiver {
+        Receiver::try_open(run, number, session, terms).expect("space for a channel")
+    }
+
+    /// `None`: the store is full.
+    pub fn try_open(run: &Path, number: u64, session: u64, terms: Terms) -> Option<Receiver> {
         let mut journal = Journal::create(&run.join(format!("{number}.journal")));
-        let channel = open(run, terms);
-        let drop_oldest = terms.drop_oldest.into();
-        journal.note(now(), Event::Opened { session, pattern: terms.pattern as u64, drop_oldest });
-        Receiver { channel, journal, session, noted: 0 }
+        let channel = open(run, terms)?;
+        let (drop_oldest, ring) = (terms.drop_oldest.into(), terms.ring.into());
+        journal.note(now(), Event::Opened { session, pattern: terms.pattern as u64, drop_oldest, ring });
+        Some(Receiver { channel, journal, session, noted: 0 })
     }
 
     /// Takes one message if there is one within this time; notes that there was none.
@@ -120,12 +140,18 @@ impl Receiver {
     }
 }
 
-pub fn open(run: &Path, terms: Terms) -> Channel {
+fn open(run: &Path, terms: Terms) -> Option<Channel> {
     let options = ChannelOptions {
         full_policy: if terms.drop_oldest { FullPolicy::DropOldest } else { FullPolicy::Reject },
         capacity_messages: terms.capacity,
+        capacity_bytes: terms.bytes,
+        transport: if terms.ring { Transport::Ring } else { Transport::Files },
         home: Some(run.join("store")),
         ..Default::default()
     };
-    Channel::open(PATTERNS[terms.pattern], &options).unwrap()
+    match Channel::open(PATTERNS[terms.pattern], &options) {
+        Ok(channel) => Some(channel),
+        Err(error) if error.kind() == ErrorKind::StoreFull => None,
+        Err(error) => panic!("{error}"),
+    }
 }

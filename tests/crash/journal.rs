@@ -23,6 +23,7 @@ pub enum Event {
         session: u64,
         pattern: u64,
         drop_oldest: u64,
+        ring: u64,
     },
     Got {
         session: u64,
@@ -65,7 +66,9 @@ impl Journal {
         let words: [u64; WORDS] = match event {
             Event::Begun { seq, topic } => [1, time, seq, topic, 0, 0, 0, 0],
             Event::Answered { seq, taken, rejected } => [2, time, seq, taken, rejected, 0, 0, 0],
-            Event::Opened { session, pattern, drop_oldest } => [3, time, session, pattern, drop_oldest, 0, 0, 0],
+            Event::Opened { session, pattern, drop_oldest, ring } => {
+                [3, time, session, pattern, drop_oldest, ring, 0, 0]
+            }
             Event::Got { session, publisher, seq, id, dropped_before } => {
                 [4, time, session, publisher, seq, id, dropped_before, 0]
             }
@@ -89,7 +92,7 @@ pub fn read(path: &Path) -> Vec<(u64, Event)> {
         let event = match w(0) {
             1 => Event::Begun { seq: w(2), topic: w(3) },
             2 => Event::Answered { seq: w(2), taken: w(3), rejected: w(4) },
-            3 => Event::Opened { session: w(2), pattern: w(3), drop_oldest: w(4) },
+            3 => Event::Opened { session: w(2), pattern: w(3), drop_oldest: w(4), ring: w(5) },
             4 => Event::Got { session: w(2), publisher: w(3), seq: w(4), id: w(5), dropped_before: w(6) },
             5 => Event::Drained { session: w(2), dropped: w(3), rejected: w(4) },
             6 => Event::Closed { session: w(2) },

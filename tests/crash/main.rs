@@ -10,6 +10,7 @@ mod payload;
 mod planted;
 mod points;
 mod process;
+mod rings;
 mod storm;
 mod survivors;
 mod verdict;

@@ -30,6 +30,22 @@ enum Scene {
     Open,
     /// A cleaner, after an opener and a receiver were killed.
     Clean,
+    /// A publisher, with rings of both policies.
+    RingPublish,
+    /// A publisher of a message too large for the ring's memory, with rings of both policies.
+    RingFile,
+    /// A publisher whose receiver sleeps before each message.
+    RingSleeper,
+    /// A publisher that comes upon what a killed one owned.
+    RingSteal,
+    /// A receiver of a ring.
+    RingReceive,
+    /// A receiver of a ring that drops.
+    RingTake,
+    /// A receiver that gives memory back.
+    RingRest,
+    /// A receiver that closes a ring with messages in it.
+    RingClose,
 }
 use Scene::*;
 
@@ -69,6 +85,39 @@ const POINTS: &[(&str, Scene, &[u64])] = &[
     ("close.unlinked", Clean, &[1, 2]),
     ("close.emptied", Clean, &[1]),
     ("cleanup.tmp", Clean, &[1]),
+    ("ring.attached", RingPublish, &[1, 2]),
+    ("ring.slots", RingPublish, &[1, 2]),
+    ("ring.slots-reserved", RingPublish, &[1, 2]),
+    ("ring.fresh", RingPublish, &[1, 2]),
+    ("ring.reserved", RingPublish, &[1, 2]),
+    ("ring.written", RingPublish, &[1, 2, 8]),
+    ("ring.commit", RingPublish, &[1, 2, 8]),
+    ("ring.committed", RingPublish, &[1, 2, 8]),
+    ("ring.drop", RingPublish, &[1, 2]),
+    ("publish.linked", RingFile, &[1, 2, 3]),
+    ("ring.commit", RingFile, &[1, 2, 3]),
+    ("ring.committed", RingFile, &[1, 2, 3]),
+    ("ring.drop", RingFile, &[1, 2]),
+    ("ring.bell", RingSleeper, &[1, 3]),
+    ("ring.rung", RingSleeper, &[1, 3]),
+    ("ring.release", RingSleeper, &[1, 3]),
+    ("ring.retake", RingSleeper, &[1, 3]),
+    ("ring.take", RingSleeper, &[1]),
+    ("ring.taken", RingSleeper, &[1]),
+    ("ring.steal", RingSteal, &[1]),
+    ("ring.clean", RingSteal, &[1]),
+    ("ring.read", RingReceive, &[1, 3]),
+    ("ring.head", RingReceive, &[1, 3]),
+    ("ring.armed", RingReceive, &[1, 2]),
+    ("ring.hazard", RingTake, &[1, 3]),
+    ("ring.claimed", RingTake, &[1, 3]),
+    ("ring.read", RingTake, &[1, 3]),
+    ("ring.punch", RingRest, &[1, 3]),
+    ("ring.punched", RingRest, &[1, 3]),
+    ("close.begin", RingClose, &[1]),
+    ("close.renamed", RingClose, &[1]),
+    ("close.unlinked", RingClose, &[1, 2]),
+    ("close.emptied", RingClose, &[1]),
 ];
 
 const VICTIM: u64 = 1;
@@ -86,8 +135,7 @@ fn every_named_point_is_tried() {
             } else {
                 let text = std::fs::read_to_string(path).unwrap();
                 let names = text.split("chaos::point(\"").skip(1).filter_map(|rest| rest.split('"').next());
-                // The ring's are tried by its models, and by storms with the feature `ring`.
-                in_source.extend(names.filter(|name| !name.starts_with("ring.")).map(str::to_string));
+                in_source.extend(names.map(str::to_string));
             }
         }
     }
@@ -108,6 +156,16 @@ fn killed_or_stopped_at_a_point_of_receiving() {
 #[test]
 fn killed_or_stopped_at_a_point_of_opening_closing_or_cleaning() {
     try_all(|scene| matches!(scene, Open | Close | Clean));
+}
+
+#[test]
+fn killed_or_stopped_at_a_point_of_publishing_into_a_ring() {
+    try_all(|scene| matches!(scene, RingPublish | RingFile | RingSleeper | RingSteal));
+}
+
+#[test]
+fn killed_or_stopped_at_a_point_of_receiving_from_a_ring() {
+    try_all(|scene| matches!(scene, RingReceive | RingTake | RingRest | RingClose));
 }
 
 fn try_all(chosen: impl Fn(Scene) -> bool) {
@@ -147,8 +205,11 @@ struct Others {
 
 impl Others {
     fn receiver(&mut self, run: &Path, pattern: usize, drop_oldest: bool, capacity: u64) {
+        self.receiver_of(run, Terms { pattern, drop_oldest, capacity, ..Default::default() });
+    }
+
+    fn receiver_of(&mut self, run: &Path, terms: Terms) {
         let number = 10 + self.receivers.len() as u64;
-        let terms = Terms { pattern, drop_oldest, capacity };
         self.receivers.push(Receiver::open(run, number, number << 32, terms));
     }
 
@@ -207,6 +268,28 @@ fn try_one(scene: Scene, chaos: &str, stop: bool) {
         List => "receive pattern=0 hold=1 drop=1 capacity=4",
         Close => "receive pattern=0 hold=1 leave=1",
         Open => "churn count=2",
+        RingPublish | RingFile => {
+            for (pattern, drop_oldest, capacity) in [(4, false, 0), (0, true, 2), (0, false, 1), (1, false, 0)] {
+                others.receiver_of(run, Terms { pattern, drop_oldest, capacity, ring: true, ..Default::default() });
+            }
+            if scene == RingFile { "publish topics=0 count=8 size=20000" } else { "publish topics=0 count=8 small=1" }
+        }
+        RingSleeper => {
+            helper = Some(Process::start(run, HELPER, "receive ring=1 pattern=0", ""));
+            until("open", || has_channels(run, 1), String::new);
+            // A chunk that somebody has let go of.
+            assert!(Sender::new(run, 98, Duration::ZERO).send(0, 9));
+            "publish topics=0 count=8 small=1 pace_us=3000"
+        }
+        RingSteal => {
+            others.receiver_of(run, Terms { ring: true, ..Default::default() });
+            Process::start(run, HELPER, "publish topics=0 count=1 small=1", "kill:ring.written:1").wait();
+            "publish topics=0 count=8 small=1"
+        }
+        RingReceive => "receive ring=1 pattern=0",
+        RingTake => "receive ring=1 pattern=0 drop=1",
+        RingRest => "receive ring=1 pattern=0 hold=1",
+        RingClose => "receive ring=1 pattern=0 hold=1 leave=1",
         Clean => {
             // Before anybody is dead: an open cleans, too.
             others.receiver(run, 1, false, 0);
@@ -224,9 +307,18 @@ fn try_one(scene: Scene, chaos: &str, stop: bool) {
     match scene {
         Refused => {
             until("published", || run.join("1.journal").metadata().is_ok_and(|meta| meta.len() > 256), String::new);
-            helper.take().unwrap().signal(libc::SIGKILL);
+            let mut helper = helper.take().unwrap();
+            helper.signal(libc::SIGKILL);
+            helper.wait();
         }
-        Receive | List | Heal | Close => {
+        RingRest => {
+            until("open", || has_channels(run, 1), || victim.report());
+            // Twice what is kept, each in the ring's own memory.
+            let mut sender = Sender::new(run, 20, Duration::ZERO);
+            (0..100).for_each(|_| assert!(sender.send(0, 15_000)));
+            file("go");
+        }
+        Receive | List | Heal | Close | RingReceive | RingTake | RingClose => {
             until("open", || has_channels(run, 1), || victim.report());
             if scene == Heal {
                 let publish = "publish topics=0 count=1 small=1";
@@ -236,7 +328,7 @@ fn try_one(scene: Scene, chaos: &str, stop: bool) {
                 (0..20).for_each(|i| assert!(sender.send(0, i * 700)));
             }
             file("go");
-            if scene == Close {
+            if matches!(scene, Close | RingClose) {
                 file("end");
             }
         }
@@ -264,6 +356,10 @@ fn try_one(scene: Scene, chaos: &str, stop: bool) {
         victim.signal(libc::SIGCONT);
         victim.succeed();
         others.go_on();
+    }
+    if let Some(mut helper) = helper {
+        file("end");
+        helper.succeed();
     }
     others.drain();
     others.receivers.drain(..).for_each(Receiver::close);

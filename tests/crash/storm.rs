@@ -1,5 +1,6 @@
 //! Everything at once, with kills and stops at random.
 
+use std::ffi::CString;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,32 +16,117 @@ use crate::verdict::{self, Summary};
 /// Numbers from here on are of formix-pubsub programs, which keep no journal.
 pub const FOREIGN: u64 = 1 << 40;
 
-/// Receivers that are stopped but never killed: every policy, capacity and way to wait, on patterns that overlap.
-const KEEPERS: [&str; 6] = [
-    "receive pattern=0",
-    "receive pattern=1 drop=1 capacity=64 poll=1",
-    "receive pattern=3 capacity=64 poll=1",
-    "receive pattern=4 capacity=1",
-    "receive pattern=5 drop=1 capacity=2 poll=1",
-    "receive pattern=6 drop=1",
-];
-/// Publishers that are stopped but never killed.
-const SURVIVORS: [&str; 2] = ["publish topics=0,1,2,3,4,5", "publish topics=4,5 full_ms=3 small=1"];
-const MORTALS: [&str; 7] = [
-    "publish topics=0,1,2,3,4,5",
-    "publish topics=0 small=1",
-    "publish topics=4,5,3 full_ms=2 small=1",
-    "receive pattern=1 poll=1",
-    "churn",
-    "churn",
-    "clean",
-];
+/// Who takes part in a storm.
+pub struct Cast {
+    /// Receivers that are stopped but never killed: every policy, capacity and way to wait, on patterns that overlap.
+    keepers: &'static [&'static str],
+    /// Publishers that are stopped but never killed.
+    survivors: &'static [&'static str],
+    /// Who is killed, too, and started again.
+    mortals: &'static [&'static str],
+}
+
+pub const FILES: Cast = Cast {
+    keepers: &[
+        "receive pattern=0",
+        "receive pattern=1 drop=1 capacity=64 poll=1",
+        "receive pattern=3 capacity=64 poll=1",
+        "receive pattern=4 capacity=1",
+        "receive pattern=5 drop=1 capacity=2 poll=1",
+        "receive pattern=6 drop=1",
+    ],
+    survivors: &["publish topics=0,1,2,3,4,5", "publish topics=4,5 full_ms=3 small=1"],
+    mortals: &[
+        "publish topics=0,1,2,3,4,5",
+        "publish topics=0 small=1",
+        "publish topics=4,5,3 full_ms=2 small=1",
+        "receive pattern=1 poll=1",
+        "churn",
+        "churn",
+        "clean",
+    ],
+};
+
+/// Rings of one slot and of one chunk, and of the default bounds; publishers of several threads.
+pub const RINGS: Cast = Cast {
+    keepers: &[
+        "receive ring=1 pattern=0",
+        "receive ring=1 pattern=1 drop=1 capacity=64 poll=1",
+        "receive ring=1 pattern=3 capacity=64 bytes=4096 poll=1",
+        "receive ring=1 pattern=4 capacity=1",
+        "receive ring=1 pattern=5 drop=1 capacity=2 bytes=4096 poll=1",
+        "receive ring=1 pattern=6 drop=1 bytes=262144",
+    ],
+    survivors: &["publish topics=0,1,2,3,4,5 threads=2", "publish topics=4,5 full_ms=3 small=1"],
+    mortals: &[
+        "publish topics=0,1,2,3,4,5 threads=3",
+        "publish topics=0 small=1",
+        "publish topics=4,5,3 full_ms=2 small=1 threads=2",
+        "receive ring=1 pattern=1 poll=1",
+        "receive ring=1 pattern=3 drop=1 bytes=65536",
+        "churn ring=1",
+        "churn ring=1",
+        "clean",
+    ],
+};
+
+/// Both transports and, where it is there, formix-pubsub.
+pub const MIXED: Cast = Cast {
+    keepers: &[
+        "receive ring=1 pattern=0",
+        "receive pattern=1 drop=1 capacity=64 poll=1",
+        "receive ring=1 pattern=3 capacity=64 poll=1",
+        "receive pattern=4 capacity=1",
+        "receive ring=1 pattern=5 drop=1 capacity=2 poll=1",
+        "receive ring=1 pattern=6 drop=1",
+    ],
+    survivors: &["publish topics=0,1,2,3,4,5", "publish topics=4,5 full_ms=3 small=1"],
+    mortals: &[
+        "publish topics=0,1,2,3,4,5 threads=2",
+        "publish topics=0 small=1",
+        "receive ring=1 pattern=1 poll=1",
+        "churn ring=1",
+        "churn",
+        "clean",
+    ],
+};
+
+/// In a file system that is full nearly always.
+pub const FULL: Cast = Cast {
+    keepers: &[
+        "receive ring=1 pattern=0",
+        "receive ring=1 pattern=1 drop=1 capacity=64 poll=1",
+        "receive ring=1 pattern=3 poll=1",
+        "receive pattern=0 poll=1",
+    ],
+    survivors: &["publish topics=0,1,2,3,4,5", "publish topics=0,3 full_ms=3 small=1"],
+    mortals: &[
+        "publish topics=0,1,3 threads=2",
+        "publish topics=0 small=1",
+        "receive ring=1 pattern=1 poll=1",
+        "churn ring=1",
+        "churn ring=1",
+        "clean",
+    ],
+};
 
 pub struct Storm {
+    pub cast: Cast,
     pub seconds: f64,
     pub seed: u64,
     /// A Python with formix-pubsub, whose programs take part.
     pub formix: Option<String>,
+    pub space: Space,
+}
+
+/// What there is of it for the store.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Space {
+    Enough,
+    /// A file system of this size, which is kept full nearly always.
+    Little(&'static str),
+    /// As much, but every fourth time the library asks for memory it is told that there is none.
+    Denied,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +143,7 @@ struct Crew<'a> {
     run: &'a Path,
     random: StdRng,
     formix: Option<String>,
+    denied: bool,
     next: u64,
     /// Each with its role, whether it may be killed, and until when it is stopped.
     members: Vec<(Process, &'static str, bool, Option<Instant>)>,
@@ -78,6 +165,9 @@ impl Crew<'_> {
             _ => {
                 let mut seed = || self.random.random::<u32>();
                 let mut chaos = format!("stop:*:p0.0003:{},pause:*:p0.0005:{}", seed(), seed());
+                if self.denied {
+                    chaos += &format!(",full:reserve:p0.25:{}", seed());
+                }
                 if mortal {
                     chaos += &format!(",kill:*:p0.0004:{}", seed());
                 }
@@ -148,12 +238,29 @@ pub fn rage(storm: &Storm) -> (Summary, Figures) {
         run,
         random: StdRng::seed_from_u64(storm.seed),
         formix: storm.formix.clone(),
+        denied: storm.space == Space::Denied,
         next: 0,
         members: Vec::new(),
         figures: Figures::default(),
     };
-    KEEPERS.iter().chain(&SURVIVORS).for_each(|role| crew.start(role, false));
-    MORTALS.iter().for_each(|role| crew.start(role, true));
+    let Cast { keepers, survivors, mortals } = storm.cast;
+    let mount = match storm.space {
+        Space::Little(size) => Some(Mount::new(&run.join("store"), size)),
+        Space::Denied => {
+            file("full");
+            None
+        }
+        Space::Enough => None,
+    };
+    keepers.iter().for_each(|role| crew.start(role, false));
+    if mount.is_some() {
+        let open = || pubsub::list_channels(Some(&run.join("store"))).is_ok_and(|list| list.len() >= keepers.len());
+        until("open", open, String::new);
+        file("full");
+        crew.start("fill", false);
+    }
+    survivors.iter().for_each(|role| crew.start(role, false));
+    mortals.iter().for_each(|role| crew.start(role, true));
     if storm.formix.is_some() {
         for role in ["formix publish 0,1,3", "formix publish 2,4", "formix receive t.one", "formix receive u.+"] {
             crew.start(role, true);
@@ -171,7 +278,7 @@ pub fn rage(storm: &Storm) -> (Summary, Figures) {
         }
     }
     file("stop");
-    crew.await_end(&["publish", "churn", "clean", "formix publish"]);
+    crew.await_end(&["publish", "churn", "clean", "fill", "formix publish"]);
     // Nobody is wedged: what is published now arrives at every keeper.
     let mut probe = Sender::new(run, FOREIGN - 1, Duration::from_millis(20));
     for (topic, name) in TOPICS.iter().enumerate() {
@@ -182,7 +289,7 @@ pub fn rage(storm: &Storm) -> (Summary, Figures) {
             assert!(tries < 1_000, "WEDGED: '{name}' stays full");
         }
     }
-    for number in 1..=KEEPERS.len() as u64 {
+    for number in 1..=keepers.len() as u64 {
         let path = run.join(format!("{number}.journal"));
         let reached =
             |(_, event): &(u64, Event)| matches!(event, Event::Got { publisher, .. } if *publisher == FOREIGN - 1);
@@ -215,20 +322,71 @@ fn age_files_of_formix(run: &Path) {
     }
 }
 
-fn settings(seconds: f64) -> Storm {
+/// A small file system for the thread that made it and the processes that it starts.
+struct Mount(CString);
+
+impl Mount {
+    fn new(on: &Path, size: &str) -> Mount {
+        std::fs::create_dir_all(on).unwrap();
+        let text = |text: &str| CString::new(text).unwrap();
+        let (root, none, kind, options) = (text("/"), text("none"), text("tmpfs"), text(&format!("size={size}")));
+        let on = text(on.to_str().unwrap());
+        // SAFETY: every string is NUL-terminated and outlives the calls.
+        unsafe {
+            assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            assert_eq!(libc::mount(none.as_ptr(), root.as_ptr(), none.as_ptr(), private, std::ptr::null()), 0);
+            assert_eq!(libc::mount(kind.as_ptr(), on.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()), 0);
+        }
+        Mount(on)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // SAFETY: NUL-terminated. What cannot be unmounted goes with the thread.
+        unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+fn settings(cast: Cast, seconds: f64) -> Storm {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<f64>().unwrap());
     Storm {
+        cast,
         seconds: number("PUBSUB_STORM_SECONDS").unwrap_or(seconds),
         seed: number("CRASH_SEED").map_or_else(|| rand::random::<u32>().into(), |seed| seed as u64),
         formix: None,
+        space: Space::Enough,
     }
+}
+
+fn tell(storm: &Storm) {
+    println!("seed {}", storm.seed);
+    println!("{:?}", rage(storm));
+}
+
+#[test]
+fn nothing_is_lost_doubled_reordered_or_left_in_a_storm_over_rings() {
+    tell(&settings(RINGS, 6.0));
+}
+
+#[test]
+fn memory_that_is_denied_is_an_error_and_no_signal_in_a_storm() {
+    tell(&Storm { space: Space::Denied, ..settings(FULL, 3.0) });
+}
+
+#[test]
+fn a_full_file_system_is_an_error_and_no_signal_in_a_storm() {
+    // SAFETY: cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return println!("skipped: it mounts a small file system, which needs root");
+    }
+    tell(&Storm { space: Space::Little("4m"), ..settings(FULL, 4.0) });
 }
 
 #[test]
 fn nothing_is_lost_doubled_reordered_or_left_in_a_storm() {
-    let storm = settings(4.0);
-    println!("seed {}", storm.seed);
-    println!("{:?}", rage(&storm));
+    tell(&settings(FILES, 4.0));
 }
 
 #[test]
@@ -238,7 +396,5 @@ fn nor_with_formix_programs_in_it() {
         println!("skipped: PUBSUB_FORMIX_PYTHON names no Python with formix-pubsub");
         return;
     }
-    let storm = Storm { formix, ..settings(4.0) };
-    println!("seed {}", storm.seed);
-    println!("{:?}", rage(&storm));
+    tell(&Storm { formix, ..settings(MIXED, 4.0) });
 }

@@ -70,7 +70,8 @@ fn a_receiver_that_waits_heals_what_a_killed_publisher_left() {
     for (point, found) in [("publish.linked", true), ("publish.reserved", false), ("publish.counted", false)] {
         let directory = run_directory();
         let run = directory.path();
-        let mut receiver = Receiver::open(run, 1, 1, Terms { pattern: 0, drop_oldest: false, capacity: 1 });
+        let mut receiver =
+            Receiver::open(run, 1, 1, Terms { pattern: 0, drop_oldest: false, capacity: 1, ..Default::default() });
         Process::start(run, 2, "publish topics=0 count=1 small=1", &format!("kill:{point}:1")).wait();
         let mut sender = Sender::new(run, 3, Duration::ZERO);
         assert!(!sender.send(0, 10), "{point}: full, as far as its figures tell");
@@ -137,7 +138,8 @@ fn received(run: &Path, number: u64) -> u64 {
 fn eight_processes_at_full_speed_lose_nothing_and_give_out_no_id_twice() {
     let directory = run_directory();
     let run = directory.path();
-    let mut receiver = Receiver::open(run, 1, 1, Terms { pattern: 0, drop_oldest: false, capacity: 20_000 });
+    let mut receiver =
+        Receiver::open(run, 1, 1, Terms { pattern: 0, drop_oldest: false, capacity: 20_000, ..Default::default() });
     let publishers: Vec<Process> =
         (2..10).map(|n| Process::start(run, n, "publish topics=0 count=1500 small=1", "")).collect();
     for mut publisher in publishers {
@@ -175,7 +177,12 @@ fn a_channel_is_closed_under_publishers() {
     let publishers: Vec<Process> =
         (2..5).map(|n| Process::start(run, n, "publish topics=0 small=1", &chaos(n))).collect();
     for session in 0..150 {
-        let mut receiver = Receiver::open(run, 1, session, Terms { pattern: 0, drop_oldest: false, capacity: 0 });
+        let mut receiver = Receiver::open(
+            run,
+            1,
+            session,
+            Terms { pattern: 0, drop_oldest: false, capacity: 0, ..Default::default() },
+        );
         until("receiving", || receiver.take(Some(Duration::from_millis(5))), String::new);
         receiver.close();
     }

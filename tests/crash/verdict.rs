@@ -22,6 +22,7 @@ struct Publish {
 struct Session {
     pattern: usize,
     drop_oldest: bool,
+    ring: bool,
     opened: u64,
     /// The last fetch that found nothing.
     drained: u64,
@@ -32,6 +33,8 @@ struct Session {
     told_until_drained: u64,
     /// The numbers received of each publisher, in the order of receipt.
     got: HashMap<u64, Vec<u64>>,
+    /// Publishers and numbers in the order of receipt.
+    order: Vec<(u64, u64)>,
 }
 
 /// Figures of a run.
@@ -50,6 +53,7 @@ pub struct Summary {
 /// Checks a run; an error lists what was wrong. Publishers from `foreign` on keep no journal, so that nothing of theirs can
 /// be missed.
 pub fn check(run: &Path, foreign: u64) -> Result<Summary, String> {
+    let full = run.join("full").exists();
     let (mut publishes, mut sessions) = (HashMap::<u64, Vec<Publish>>::new(), HashMap::<u64, Session>::new());
     let mut ids = HashMap::<u64, (u64, u64)>::new();
     let mut wrong = String::new();
@@ -69,15 +73,17 @@ pub fn check(run: &Path, foreign: u64) -> Result<Summary, String> {
                         publish.rejected = publish.rejected.max(1);
                     }
                 }
-                Event::Opened { session, pattern, drop_oldest } => {
+                Event::Opened { session, pattern, drop_oldest, ring } => {
                     let fresh = sessions.entry(session).or_default();
                     assert_eq!(fresh.opened, 0, "session {session} twice");
-                    (fresh.opened, fresh.pattern, fresh.drop_oldest) = (time, pattern as usize, drop_oldest != 0);
+                    (fresh.opened, fresh.pattern) = (time, pattern as usize);
+                    (fresh.drop_oldest, fresh.ring) = (drop_oldest != 0, ring != 0);
                 }
                 Event::Got { session, publisher, seq, id, dropped_before } => {
                     let session_ = sessions.get_mut(&session).unwrap();
                     session_.told += dropped_before;
                     session_.got.entry(publisher).or_default().push(seq);
+                    session_.order.push((publisher, seq));
                     let first = *ids.entry(id).or_insert((publisher, seq));
                     if first != (publisher, seq) && publisher < foreign {
                         let _ = writeln!(wrong, "ID TWICE: {id} is of {first:?} and of {:?}", (publisher, seq));
@@ -98,7 +104,7 @@ pub fn check(run: &Path, foreign: u64) -> Result<Summary, String> {
         summary.refused += u64::from(publish.rejected > 0);
     }
     for (&number, session) in &sessions {
-        check_session(number, session, &publishes, foreign, &mut summary, &mut wrong);
+        check_session(number, session, &publishes, (foreign, full), &mut summary, &mut wrong);
     }
     if wrong.is_empty() { Ok(summary) } else { Err(wrong) }
 }
@@ -107,7 +113,7 @@ fn check_session(
     number: u64,
     session: &Session,
     publishes: &HashMap<u64, Vec<Publish>>,
-    foreign: u64,
+    (foreign, full): (u64, bool),
     summary: &mut Summary,
     wrong: &mut String,
 ) {
@@ -129,6 +135,9 @@ fn check_session(
             }
         }
     }
+    if session.ring {
+        check_causes(number, session, publishes, wrong);
+    }
     let (mut missing, mut refused) = (Vec::new(), 0);
     for (&publisher, list) in publishes {
         // One after the other, so that the times rise.
@@ -145,7 +154,7 @@ fn check_session(
                 continue;
             }
             // Another channel may have been the one that refused it: the counts must suffice.
-            if publish.rejected > 0 && !session.drop_oldest {
+            if publish.rejected > 0 && (full || !session.drop_oldest) {
                 refused += 1;
             } else {
                 missing.push((publisher, seq));
@@ -166,13 +175,32 @@ fn check_session(
             PATTERNS[session.pattern], session.dropped
         );
     }
-    if refused > session.rejected {
+    // A channel does not count what the store had no room for.
+    if refused > session.rejected && !full {
         let _ = writeln!(wrong, "LOST: session {number} misses {refused} refused ones, counted {}", session.rejected);
     }
     // It may have been told of a drop that did not come about: one for each publisher at work.
     let told = session.told_until_drained;
     if told > session.dropped + 16 {
         let _ = writeln!(wrong, "TOLD: session {number} of {told} drops, counted {}", session.dropped);
+    }
+}
+
+/// A ring has one order, in which no message comes behind one whose publish began when its own had already returned.
+fn check_causes(number: u64, session: &Session, publishes: &HashMap<u64, Vec<Publish>>, wrong: &mut String) {
+    let mut latest = (0, (0, 0));
+    for &(publisher, seq) in &session.order {
+        let Some(publish) = publishes.get(&publisher).and_then(|list| list.get(seq as usize)) else { continue };
+        if publish.answered > 0 && publish.answered < latest.0 {
+            let _ = writeln!(
+                wrong,
+                "ORDER: session {number} got {:?} before {:?}, which was published first",
+                latest.1,
+                (publisher, seq)
+            );
+            return;
+        }
+        latest = latest.max((publish.begun, (publisher, seq)));
     }
 }
 
@@ -190,7 +218,7 @@ pub fn rubbish(run: &Path) -> Vec<String> {
     let mut found = Vec::new();
     walk(run, &mut found);
     let name = |path: &std::path::PathBuf| path.strip_prefix(run).unwrap().to_str().unwrap().to_string();
-    let belongs = ["store", "store/tmp", "store/.pubsub", "store/.pubsub/store", "go", "stop", "end"];
+    let belongs = ["store", "store/tmp", "store/.pubsub", "store/.pubsub/store", "go", "stop", "end", "full"];
     let of_the_test = |name: &String| {
         // An empty directory beside the store, of one who was killed in making the store.
         name.ends_with(".journal") || name.ends_with(".err") || name.starts_with(".pubsub.")

@@ -36,6 +36,8 @@ impl Role {
             pattern: self.number("pattern") as usize,
             drop_oldest: self.number("drop") != 0,
             capacity: self.number("capacity"),
+            bytes: self.number("bytes"),
+            ring: self.number("ring") != 0,
         }
     }
 }
@@ -50,23 +52,41 @@ fn worker() {
         "receive" => receive(&role),
         "churn" => churn(&role),
         "clean" => clean(&role),
+        "fill" => fill(&role),
         other => panic!("no role {other}"),
     }
 }
 
-/// Publishes `count` messages, or until the run stops.
+/// Publishes `count` messages, or until the run stops, from `threads` threads.
 fn publish(role: &Role) {
     let number = role.number("number");
+    let sender = Sender::new(role.run(), number, Duration::from_millis(role.number("full_ms")));
+    std::thread::scope(|scope| {
+        for thread in 1..role.number("threads").max(1) {
+            let number = number + (thread << 32);
+            let sender = sender.beside(role.run(), number);
+            scope.spawn(move || publish_with(role, number, sender));
+        }
+        publish_with(role, number, sender);
+    });
+}
+
+fn publish_with(role: &Role, number: u64, mut sender: Sender) {
     let mut random = StdRng::seed_from_u64(number);
     let topics: Vec<usize> = role.0["topics"].split(',').map(|topic| topic.parse().unwrap()).collect();
     let (count, pace) = (role.number("count"), role.number("pace_us"));
-    let mut sender = Sender::new(role.run(), number, Duration::from_millis(role.number("full_ms")));
     for i in 0.. {
         // A look at a file now and then, not with each message.
         if if count > 0 { i == count } else { i % 16 == 0 && role.there("stop") } {
             break;
         }
-        let len = if role.number("small") != 0 { (i % 64) as usize } else { payload::size(random.random()) };
+        let len = if role.number("size") != 0 {
+            role.number("size") as usize
+        } else if role.number("small") != 0 {
+            (i % 64) as usize
+        } else {
+            payload::size(random.random())
+        };
         let taken = sender.send(topics[random.random_range(0..topics.len())], len);
         if pace > 0 {
             std::thread::sleep(Duration::from_micros(pace));
@@ -79,7 +99,13 @@ fn publish(role: &Role) {
 /// Receives until the run ends.
 fn receive(role: &Role) {
     let number = role.number("number");
-    let mut receiver = Receiver::open(role.run(), number, number << 32, role.terms());
+    let mut receiver = loop {
+        match Receiver::try_open(role.run(), number, number << 32, role.terms()) {
+            Some(receiver) => break receiver,
+            None if role.there("end") => return,
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    };
     if role.number("hold") != 0 {
         role.await_file("go");
     }
@@ -124,8 +150,13 @@ fn churn(role: &Role) {
             pattern: random.random_range(0..PATTERNS.len()),
             drop_oldest: random.random(),
             capacity: [1, 2, 64, 0][random.random_range(0..4)],
+            bytes: [0, 1 << 12, 1 << 16][random.random_range(0..3)],
+            ring: role.number("ring") != 0,
         };
-        let mut receiver = Receiver::open(role.run(), number, number << 32 | i, terms);
+        let Some(mut receiver) = Receiver::try_open(role.run(), number, number << 32 | i, terms) else {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
         let end = Instant::now() + Duration::from_millis(random.random_range(0..20));
         while Instant::now() < end {
             receiver.take(Some(Duration::from_millis(1)));
@@ -135,6 +166,22 @@ fn churn(role: &Role) {
         }
         receiver.close();
     }
+}
+
+/// Keeps the store's file system full but for a few pages, now these and now those, until the run stops.
+fn fill(role: &Role) {
+    use std::io::Write;
+    let path = role.run().join("store/filler");
+    let mut random = StdRng::seed_from_u64(role.number("number"));
+    let mut file = std::fs::File::options().create(true).append(true).open(&path).unwrap();
+    while !role.there("stop") {
+        while file.write_all(&[1; 4096]).is_ok() {}
+        std::thread::sleep(Duration::from_micros(random.random_range(0..4_000)));
+        let len = file.metadata().unwrap().len();
+        file.set_len(len.saturating_sub(4096 * random.random_range(0..40))).unwrap();
+        std::thread::sleep(Duration::from_micros(random.random_range(0..1_000)));
+    }
+    std::fs::remove_file(path).unwrap();
 }
 
 /// Cleans until the run stops, or once.

@@ -8,6 +8,14 @@ use pubsub::*;
 
 use crate::common::*;
 
+crate::transports::on_each_transport! {
+    publishing_to_a_full_store_is_an_error_and_goes_on_when_there_is_space,
+    opening_a_channel_on_a_full_store_is_an_error_without_residue,
+    making_a_store_on_a_full_file_system_is_an_error,
+    a_store_without_inodes_is_full,
+    a_reason_other_than_a_full_queue_is_told_first,
+}
+
 fn mount(on: &Path, kind: &str, flags: libc::c_ulong, options: &str) {
     let text = |text: &str| CString::new(text).unwrap();
     let (on, kind, options) = (text(on.to_str().unwrap()), text(kind), text(options));
@@ -17,11 +25,11 @@ fn mount(on: &Path, kind: &str, flags: libc::c_ulong, options: &str) {
 }
 
 /// Runs this in a child that has a small file system at the place of the store.
-fn on_a_small_file_system(options: &str, run: impl FnOnce(&Home)) {
+fn on_a_small_file_system(transport: Transport, options: &str, run: impl FnOnce(&Home)) {
     if !is_root() {
         return;
     }
-    let home = Home::new();
+    let home = Home::with(transport);
     Child::fork(|| {
         // SAFETY: no pointers; this child has one thread.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
@@ -49,9 +57,8 @@ fn is_store_full(error: &Error) -> bool {
 }
 
 /// A full store is an error, never SIGBUS; nothing is left of what did not fit, and it goes on when there is space.
-#[test]
-fn publishing_to_a_full_store_is_an_error_and_goes_on_when_there_is_space() {
-    on_a_small_file_system("size=2m", |home| {
+fn publishing_to_a_full_store_is_an_error_and_goes_on_when_there_is_space(transport: Transport) {
+    on_a_small_file_system(transport, "size=2m", |home| {
         let mut channel = home.open("a");
         let publisher = home.publisher("a");
         let data = vec![7; 100_000];
@@ -83,9 +90,8 @@ fn publishing_to_a_full_store_is_an_error_and_goes_on_when_there_is_space() {
 }
 
 /// Opening a channel on a full store is StoreFull and leaves nothing behind; channels that are there go on.
-#[test]
-fn opening_a_channel_on_a_full_store_is_an_error_without_residue() {
-    on_a_small_file_system("size=1m", |home| {
+fn opening_a_channel_on_a_full_store_is_an_error_without_residue(transport: Transport) {
+    on_a_small_file_system(transport, "size=1m", |home| {
         let mut channel = home.open("a");
         home.publisher("a").publish(b"x", None).unwrap();
         let filler = fill(home);
@@ -102,9 +108,8 @@ fn opening_a_channel_on_a_full_store_is_an_error_without_residue() {
 }
 
 /// A store that cannot even be made.
-#[test]
-fn making_a_store_on_a_full_file_system_is_an_error() {
-    on_a_small_file_system("size=64k", |home| {
+fn making_a_store_on_a_full_file_system_is_an_error(transport: Transport) {
+    on_a_small_file_system(transport, "size=256k", |home| {
         fill(home);
         for below in ["", "new"] {
             let options = PublisherOptions { home: Some(home.path().join(below)), ..Default::default() };
@@ -121,14 +126,15 @@ fn making_a_store_on_a_full_file_system_is_an_error() {
 }
 
 /// The same when there are no inodes left.
-#[test]
-fn a_store_without_inodes_is_full() {
-    on_a_small_file_system("size=4m,nr_inodes=60", |home| {
+fn a_store_without_inodes_is_full(transport: Transport) {
+    on_a_small_file_system(transport, "size=8m,nr_inodes=60", |home| {
         let mut channels = [home.open("a"), home.open("a")];
         let publisher = home.publisher("a");
+        // Too large for a ring's memory: a file.
+        let data = vec![7; 20_000];
         let mut taken = [0; 3];
         let error = loop {
-            match publisher.publish(b"x", None) {
+            match publisher.publish(&data, None) {
                 Ok(n) => taken[n] += 1,
                 Err(error) => break error,
             }
@@ -139,22 +145,23 @@ fn a_store_without_inodes_is_full() {
         assert!(home.residue().is_empty());
         let received: Vec<usize> = channels.iter_mut().map(|channel| drain(channel).len()).collect();
         assert_eq!(received.iter().sum::<usize>(), taken[1] + 2 * taken[2]);
-        assert_eq!(publisher.publish(b"x", None).unwrap(), 2);
+        assert_eq!(publisher.publish(&data, None).unwrap(), 2);
         drop(home.open("b"));
     });
 }
 
 /// When some channels can take a message and others cannot, the answer is those that did.
-#[test]
-fn a_reason_other_than_a_full_queue_is_told_first() {
-    on_a_small_file_system("size=1m", |home| {
+fn a_reason_other_than_a_full_queue_is_told_first(transport: Transport) {
+    on_a_small_file_system(transport, "size=1m", |home| {
         let _full = home.open_with_room("a", 1);
         let _roomy = home.open("a");
         let publisher = home.publisher("a");
-        assert_eq!(publisher.publish(b"x", None).unwrap(), 2);
-        assert_eq!(publisher.publish(b"x", None).unwrap(), 1);
+        // Too large for a ring's memory: a file.
+        let data = vec![7; 20_000];
+        assert_eq!(publisher.publish(&data, None).unwrap(), 2);
+        assert_eq!(publisher.publish(&data, None).unwrap(), 1);
         fill(home);
-        assert!(is_store_full(&publisher.publish(b"x", None).unwrap_err()));
+        assert!(is_store_full(&publisher.publish(&data, None).unwrap_err()));
         assert_eq!(last_rejected(), 2);
     });
 }
@@ -162,7 +169,7 @@ fn a_reason_other_than_a_full_queue_is_told_first() {
 /// A read-only store: errors that say so; it can be listed.
 #[test]
 fn a_read_only_store_is_an_error_that_says_so() {
-    on_a_small_file_system("size=4m", |home| {
+    on_a_small_file_system(Transport::Default, "size=4m", |home| {
         let channel = home.open("a");
         // The same store, mounted read-only in another place: open files keep the first from becoming so.
         let place = home.outside().join("read-only");

@@ -12,6 +12,15 @@ use pubsub::*;
 
 use crate::common::*;
 
+crate::transports::on_each_transport! {
+    what_is_no_message_is_set_aside_and_counted,
+    stray_bytes_in_the_fifo_lose_nothing,
+    a_wait_goes_on_through_garbage,
+    a_damaged_control_page_is_an_error_or_harmless,
+    a_control_page_cut_short_is_an_error,
+    a_queue_that_is_no_fifo_is_nobody,
+}
+
 fn node(path: &Path, kind: libc::mode_t, device: libc::dev_t) {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
     // SAFETY: the path is NUL-terminated.
@@ -28,7 +37,8 @@ fn publish(home: &Home, number: u64) {
 }
 
 /// A whole message as it is stored.
-fn stored(home: &Home) -> Vec<u8> {
+fn stored() -> Vec<u8> {
+    let home = Home::with(Transport::Files);
     let channel = home.open("sample");
     home.publisher("sample").publish(b"12345678", None).unwrap();
     fs::read(&message_files(channel.path())[0]).unwrap()
@@ -36,10 +46,9 @@ fn stored(home: &Home) -> Vec<u8> {
 
 /// Garbage, truncated, empty and overlong message files, and what is no file at all, are skipped and counted, whether their
 /// ids are in the FIFO or not; later messages still come; the first 16 are kept aside.
-#[test]
-fn what_is_no_message_is_set_aside_and_counted() {
-    let home = Home::new();
-    let good = stored(&home);
+fn what_is_no_message_is_set_aside_and_counted(transport: Transport) {
+    let home = Home::with(transport);
+    let good = stored();
     let huge = |at: usize| {
         let mut bytes = good.clone();
         bytes[at..at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
@@ -104,9 +113,8 @@ fn what_is_no_message_is_set_aside_and_counted() {
 }
 
 /// Stray bytes in the FIFO, ids of nothing, and any amount of garbage: every message still comes, once and in order.
-#[test]
-fn stray_bytes_in_the_fifo_lose_nothing() {
-    let home = Home::new();
+fn stray_bytes_in_the_fifo_lose_nothing(transport: Transport) {
+    let home = Home::with(transport);
     for stray in 1..=7usize {
         let mut channel = home.open("a");
         ring(&channel, &vec![0xff; stray]);
@@ -142,9 +150,8 @@ fn stray_bytes_in_the_fifo_lose_nothing() {
 }
 
 /// Garbage written while the channel waits does not wake its reader for ever.
-#[test]
-fn a_wait_goes_on_through_garbage() {
-    let home = Home::new();
+fn a_wait_goes_on_through_garbage(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -161,9 +168,8 @@ fn a_wait_goes_on_through_garbage() {
 
 /// Each word of the control page, damaged: publishers get an error that names the channel, or publish as if nothing had
 /// happened; a wrong version is named.
-#[test]
-fn a_damaged_control_page_is_an_error_or_harmless() {
-    let home = Home::new();
+fn a_damaged_control_page_is_an_error_or_harmless(transport: Transport) {
+    let home = Home::with(transport);
     let mut refused = Vec::new();
     for word in 0..136 {
         for value in [u64::MAX, 1 << 63, 77] {
@@ -198,9 +204,8 @@ fn a_damaged_control_page_is_an_error_or_harmless() {
 }
 
 /// A control page that is cut short before it is mapped, or is no file.
-#[test]
-fn a_control_page_cut_short_is_an_error() {
-    let home = Home::new();
+fn a_control_page_cut_short_is_an_error(transport: Transport) {
+    let home = Home::with(transport);
     // The receiver is another process, for a page cut short under its own mapping is SIGBUS.
     for make in [
         |path: &Path| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(100).unwrap(),
@@ -239,9 +244,8 @@ fn a_control_page_cut_short_is_an_error() {
 }
 
 /// A `queue` that is something else: nobody receives there.
-#[test]
-fn a_queue_that_is_no_fifo_is_nobody() {
-    let home = Home::new();
+fn a_queue_that_is_no_fifo_is_nobody(transport: Transport) {
+    let home = Home::with(transport);
     let outside = home.outside().join("outside");
     fs::write(&outside, "untouched").unwrap();
     let publisher = home.publisher("a");

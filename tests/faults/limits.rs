@@ -4,16 +4,24 @@ use pubsub::*;
 
 use crate::common::*;
 
+crate::transports::on_each_transport! {
+    a_receiver_out_of_descriptors_loses_nothing,
+    a_publisher_that_was_out_of_descriptors_finds_the_channels_later,
+    a_channel_that_came_while_descriptors_were_out_is_known_later,
+}
+
 /// A receiver at its limit says so, and nothing is lost.
-#[test]
-fn a_receiver_out_of_descriptors_loses_nothing() {
-    let home = Home::new();
+fn a_receiver_out_of_descriptors_loses_nothing(transport: Transport) {
+    let home = Home::with(transport);
     Child::fork(|| {
         let mut channel = home.open("a");
         let fd = channel.fd().unwrap();
         let publisher = home.publisher("a");
         for i in 0..1_000u64 {
-            publisher.publish(&i.to_le_bytes(), None).unwrap();
+            // Large enough that it is in a file on every transport.
+            let mut data = i.to_le_bytes().to_vec();
+            data.resize(20_000, 7);
+            publisher.publish(&data, None).unwrap();
         }
         let mut expected = 0;
         for _ in 0..5 {
@@ -39,7 +47,7 @@ fn a_receiver_out_of_descriptors_loses_nothing() {
 /// ... also when it must list its directory.
 #[test]
 fn a_receiver_out_of_descriptors_loses_nothing_of_an_overflow() {
-    let home = Home::new();
+    let home = Home::with(Transport::Files);
     Child::fork(|| {
         let mut channel = home.open("a");
         let publisher = home.publisher("a");
@@ -57,9 +65,8 @@ fn a_receiver_out_of_descriptors_loses_nothing_of_an_overflow() {
 }
 
 /// A publisher that could not look for channels at its first attempt looks again.
-#[test]
-fn a_publisher_that_was_out_of_descriptors_finds_the_channels_later() {
-    let home = Home::new();
+fn a_publisher_that_was_out_of_descriptors_finds_the_channels_later(transport: Transport) {
+    let home = Home::with(transport);
     let mut existing = home.open("news.=");
     // From no descriptor to a few: each step of opening fails once.
     for spare in 0..6 {
@@ -78,9 +85,8 @@ fn a_publisher_that_was_out_of_descriptors_finds_the_channels_later() {
 }
 
 /// A channel that comes while a publisher is out of descriptors is known by its true pattern later.
-#[test]
-fn a_channel_that_came_while_descriptors_were_out_is_known_later() {
-    let home = Home::new();
+fn a_channel_that_came_while_descriptors_were_out_is_known_later(transport: Transport) {
+    let home = Home::with(transport);
     let (mut here, mut there) = handover();
     let child = Child::fork(|| {
         let publisher = home.publisher("news.s");

@@ -7,4 +7,6 @@ mod full;
 mod hostile;
 mod limits;
 mod signals;
+#[path = "../common/transports.rs"]
+mod transports;
 mod vanished;

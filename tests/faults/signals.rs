@@ -7,6 +7,13 @@ use pubsub::*;
 
 use crate::common::*;
 
+crate::transports::on_each_transport! {
+    a_publisher_survives_its_receivers_death_with_the_default_sigpipe,
+    a_pending_sigpipe_of_the_programs_own_is_kept,
+    a_storm_of_signals_only_ends_waits,
+    forks_in_the_midst_of_everything_harm_neither_side,
+}
+
 fn set(signal: i32, how: i32) {
     // SAFETY: plain C structs, initialised by sigemptyset.
     unsafe {
@@ -32,22 +39,27 @@ fn publish_to_dying_receivers(home: &Home) {
     for _ in 0..5 {
         let (mut here, mut there) = handover();
         let receiver = Child::fork(|| {
-            let _channel = home.open("a");
+            let mut channel = home.open("a");
+            let _ = channel.fd().unwrap();
+            there.give();
+            // It dies while it waits: where publishers wake only who waits, they write to its FIFO.
+            next(&mut channel);
+            assert!(channel.fetch().unwrap().is_none());
             there.give();
             there.ended();
         });
         here.take();
         assert_eq!(publisher.publish(b"x", None).unwrap(), 1);
+        here.take();
         receiver.kill();
-        assert_eq!(publisher.publish(b"x", None).unwrap(), 0);
+        notices_that_nobody_is_there(&publisher);
         home.cleanup();
     }
 }
 
 /// The library never raises SIGPIPE.
-#[test]
-fn a_publisher_survives_its_receivers_death_with_the_default_sigpipe() {
-    let home = Home::new();
+fn a_publisher_survives_its_receivers_death_with_the_default_sigpipe(transport: Transport) {
+    let home = Home::with(transport);
     Child::fork(|| {
         // SAFETY: sets the default disposition.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -63,9 +75,8 @@ fn a_publisher_survives_its_receivers_death_with_the_default_sigpipe() {
 }
 
 /// A SIGPIPE that the program has blocked and that is pending stays pending; none is left that was not there.
-#[test]
-fn a_pending_sigpipe_of_the_programs_own_is_kept() {
-    let home = Home::new();
+fn a_pending_sigpipe_of_the_programs_own_is_kept(transport: Transport) {
+    let home = Home::with(transport);
     Child::fork(|| {
         // SAFETY: sets the default disposition.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -81,9 +92,8 @@ fn a_pending_sigpipe_of_the_programs_own_is_kept() {
 }
 
 /// Handlers storming: only waits end by them, and nothing is lost.
-#[test]
-fn a_storm_of_signals_only_ends_waits() {
-    let home = Home::new();
+fn a_storm_of_signals_only_ends_waits(transport: Transport) {
+    let home = Home::with(transport);
     Child::fork(|| {
         on_signal(libc::SIGALRM, ignore);
         let storm = |micros: i64| {
@@ -123,9 +133,8 @@ fn a_storm_of_signals_only_ends_waits() {
 }
 
 /// Fork in all places: while other threads publish, fetch, open and close, children use the library at once.
-#[test]
-fn forks_in_the_midst_of_everything_harm_neither_side() {
-    let home = Home::new();
+fn forks_in_the_midst_of_everything_harm_neither_side(transport: Transport) {
+    let home = Home::with(transport);
     let stop = AtomicBool::new(false);
     let mut all = home.open_with_room("live", 1 << 20);
     let published = thread::scope(|scope| {

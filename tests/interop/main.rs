@@ -8,5 +8,7 @@ mod opening;
 mod peer;
 mod queues;
 mod support;
+#[path = "../common/transports.rs"]
+mod transports;
 mod users;
 mod wildcards;

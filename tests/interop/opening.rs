@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use pubsub::Transport;
 use serde_json::json;
 
 use crate::peer::{Bell, publish_in_rounds};
@@ -76,7 +77,7 @@ fn without_inotify_a_channel_of_ours_opened_before_a_publish_receives_it() {
     if !is_root() {
         return;
     }
-    let home = Home::of_everybody();
+    let home = Home::of_everybody(Transport::Default);
     let bell = bell(&home);
     let mut publisher = publisher_without_inotify(&home, 54_331);
     std::thread::scope(|scope| {
@@ -95,7 +96,7 @@ fn without_inotify_a_channel_of_formix_opened_before_a_publish_receives_it() {
     if !is_root() {
         return;
     }
-    let home = Home::of_everybody();
+    let home = Home::of_everybody(Transport::Default);
     let bell = bell(&home);
     let mut publisher = publisher_without_inotify(&home, 54_332);
     let mut formix = home.formix();
@@ -111,7 +112,7 @@ fn without_inotify_a_channel_that_replaces_another_is_noticed() {
     if !is_root() {
         return;
     }
-    let home = Home::of_everybody();
+    let home = Home::of_everybody(Transport::Default);
     let mut publisher = publisher_without_inotify(&home, 54_333);
     let mut formix = home.formix();
     formix.run("become(54333)");

@@ -6,21 +6,26 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
-use pubsub::{Channel, ChannelOptions, Message, Publisher, PublisherOptions};
+use pubsub::{Channel, ChannelOptions, Message, Publisher, PublisherOptions, Transport};
 use serde_json::{Value, json};
 
 /// A store of its own for a test, removed with it. It is not made: that is for those who use it.
-pub struct Home(tempfile::TempDir);
+/// Channels that are opened by it, and by its peers, have its transport.
+pub struct Home(tempfile::TempDir, Transport);
 
 impl Home {
     pub fn new() -> Home {
+        Home::with(Transport::Default)
+    }
+
+    pub fn with(transport: Transport) -> Home {
         let parent = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
-        Home(tempfile::Builder::new().prefix("t-interop-").tempdir_in(parent).unwrap())
+        Home(tempfile::Builder::new().prefix("t-interop-").tempdir_in(parent).unwrap(), transport)
     }
 
     /// One whose directory above users without rights can reach, and make a store in.
-    pub fn of_everybody() -> Home {
-        let home = Home::new();
+    pub fn of_everybody(transport: Transport) -> Home {
+        let home = Home::with(transport);
         set_mode(home.0.path(), 0o777);
         home
     }
@@ -39,7 +44,7 @@ impl Home {
     }
 
     pub fn channel_with(&self, pattern: &str, options: ChannelOptions) -> Channel {
-        Channel::open(pattern, &ChannelOptions { home: Some(self.path()), ..options }).unwrap()
+        Channel::open(pattern, &ChannelOptions { home: Some(self.path()), transport: self.1, ..options }).unwrap()
     }
 
     pub fn publisher(&self, topic: &str) -> Publisher {
@@ -55,7 +60,7 @@ impl Home {
     }
 
     pub fn peer(&self) -> Peer {
-        Peer::start(&self.path())
+        Peer::start(&self.path(), self.1)
     }
 
     /// Names in the store, sorted.
@@ -268,8 +273,14 @@ impl From<&Message> for Received {
 pub struct Peer(Asked);
 
 impl Peer {
-    pub fn start(home: &Path) -> Peer {
-        Peer(Asked::start(Peer::command(home, &mut Command::new(std::env::current_exe().unwrap()))))
+    pub fn start(home: &Path, transport: Transport) -> Peer {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        match transport {
+            Transport::Ring => command.env("PUBSUB_TRANSPORT", "ring"),
+            Transport::Files => command.env("PUBSUB_TRANSPORT", "files"),
+            Transport::Default => &mut command,
+        };
+        Peer(Asked::start(Peer::command(home, &mut command)))
     }
 
     /// One whose command line is appended to this command.

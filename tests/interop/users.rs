@@ -3,9 +3,24 @@
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
+use pubsub::Transport;
 use serde_json::json;
 
 use crate::support::{Home, Peer, hex, is_root, noise, texts};
+
+crate::transports::on_each_transport! {
+    a_private_store_of_another_user_is_refused_by_name,
+    two_users_of_a_shared_store_hear_each_other,
+    a_stranger_to_the_group_cannot_use_a_shared_store,
+    the_oldest_is_dropped_by_the_other_user_too,
+    what_a_user_left_is_removed_by_his_next_process_and_harms_nobody_before,
+    cleanup_by_the_other_user_removes_what_permissions_let_him_and_nothing_living,
+    a_formix_channel_of_another_user_is_a_permission_error_that_names_it,
+    a_publisher_of_root_is_heard_in_a_users_store_and_leaves_it_usable,
+    a_publisher_that_gives_up_roots_rights_goes_on_publishing,
+    a_publisher_on_a_kernel_before_6_10_needs_no_rights,
+    formix_cleanup_of_another_user_leaves_a_living_channel_in_a_shared_store,
+}
 
 const ALICE: u32 = 54_341;
 const BOB: u32 = 54_342;
@@ -19,8 +34,8 @@ fn peer_of(home: &Home, user: u32, groups: &[u32]) -> Peer {
 }
 
 /// A store that Alice has made for a group, and a process of each of the two.
-fn shared() -> (Home, Peer, Peer) {
-    let home = Home::of_everybody();
+fn shared(transport: Transport) -> (Home, Peer, Peer) {
+    let home = Home::of_everybody(transport);
     let mut alice = peer_of(&home, ALICE, &[GROUP]);
     alice.run(json!({"do": "create", "group": GROUP.to_string()}));
     let stat = std::fs::metadata(home.path()).unwrap();
@@ -70,12 +85,11 @@ fn a_default_store_that_belongs_to_another_user_is_refused() {
     assert_eq!(owner.texts(), ["own"]);
 }
 
-#[test]
-fn a_private_store_of_another_user_is_refused_by_name() {
+fn a_private_store_of_another_user_is_refused_by_name(transport: Transport) {
     if !is_root() {
         return;
     }
-    let home = Home::of_everybody();
+    let home = Home::of_everybody(transport);
     let _channel = home.channel("private");
     assert_eq!(std::fs::metadata(home.path()).unwrap().mode() & 0o7777, 0o700);
     let mut stranger = peer_of(&home, STRANGER, &[]);
@@ -88,12 +102,11 @@ fn a_private_store_of_another_user_is_refused_by_name() {
     }
 }
 
-#[test]
-fn two_users_of_a_shared_store_hear_each_other() {
+fn two_users_of_a_shared_store_hear_each_other(transport: Transport) {
     if !is_root() {
         return;
     }
-    let (_home, mut alice, mut bob) = shared();
+    let (_home, mut alice, mut bob) = shared(transport);
     for mask in [0o022, 0o077, 0o777] {
         alice.run(json!({"do": "umask", "mask": mask}));
         bob.run(json!({"do": "umask", "mask": mask}));
@@ -114,24 +127,22 @@ fn two_users_of_a_shared_store_hear_each_other() {
     }
 }
 
-#[test]
-fn a_stranger_to_the_group_cannot_use_a_shared_store() {
+fn a_stranger_to_the_group_cannot_use_a_shared_store(transport: Transport) {
     if !is_root() {
         return;
     }
-    let (home, mut alice, _bob) = shared();
+    let (home, mut alice, _bob) = shared(transport);
     alice.open("ours");
     let mut stranger = peer_of(&home, STRANGER, &[]);
     let (kind, text) = stranger.fail(json!({"do": "publish", "topic": "ours", "data": ""}));
     assert_eq!(kind, "PS_ERR_PERMISSION", "{text}");
 }
 
-#[test]
-fn the_oldest_is_dropped_by_the_other_user_too() {
+fn the_oldest_is_dropped_by_the_other_user_too(transport: Transport) {
     if !is_root() {
         return;
     }
-    let (_home, mut alice, mut bob) = shared();
+    let (_home, mut alice, mut bob) = shared(transport);
     alice.run(json!({"do": "open", "topic": "ticks", "full": "drop", "capacity": 4}));
     assert_eq!(alice.publish("ticks", "own"), 1);
     for i in 0..10 {
@@ -153,17 +164,18 @@ fn the_oldest_is_dropped_by_the_other_user_too() {
     assert_eq!(found, expected);
 }
 
-#[test]
-fn what_a_user_left_is_removed_by_his_next_process_and_harms_nobody_before() {
+fn what_a_user_left_is_removed_by_his_next_process_and_harms_nobody_before(transport: Transport) {
     if !is_root() {
         return;
     }
-    let (home, mut alice, mut bob) = shared();
+    let (home, mut alice, mut bob) = shared(transport);
     let mut dying = peer_of(&home, BOB, &[GROUP]);
     dying.open("left");
     alice.open("left");
     assert_eq!(alice.publish("left", "unread"), 2);
     dying.kill();
+    // A dead receiver is noticed after 10 ms of publishing, if not before.
+    std::thread::sleep(std::time::Duration::from_millis(11));
     assert_eq!(alice.publish("left", "more"), 1);
     assert_eq!(alice.texts(), ["unread", "more"]);
     bob.run(json!({"do": "cleanup"}));
@@ -174,12 +186,11 @@ fn what_a_user_left_is_removed_by_his_next_process_and_harms_nobody_before() {
     home.assert_clean();
 }
 
-#[test]
-fn cleanup_by_the_other_user_removes_what_permissions_let_him_and_nothing_living() {
+fn cleanup_by_the_other_user_removes_what_permissions_let_him_and_nothing_living(transport: Transport) {
     if !is_root() {
         return;
     }
-    let (home, mut alice, mut bob) = shared();
+    let (home, mut alice, mut bob) = shared(transport);
     let (mut dying_alice, mut dying_bob) = (peer_of(&home, ALICE, &[GROUP]), peer_of(&home, BOB, &[GROUP]));
     dying_alice.open("left");
     dying_bob.open("left");
@@ -211,12 +222,11 @@ fn cleanup_by_the_other_user_removes_what_permissions_let_him_and_nothing_living
     home.assert_clean();
 }
 
-#[test]
-fn a_formix_channel_of_another_user_is_a_permission_error_that_names_it() {
+fn a_formix_channel_of_another_user_is_a_permission_error_that_names_it(transport: Transport) {
     if !is_root() {
         return;
     }
-    let (home, _alice, mut bob) = shared();
+    let (home, _alice, mut bob) = shared(transport);
     let mut formix = home.formix();
     formix.run(&format!("become({ALICE}, [{GROUP}])"));
     formix.open("c", "formix.only");
@@ -226,13 +236,12 @@ fn a_formix_channel_of_another_user_is_a_permission_error_that_names_it() {
     assert_eq!(formix.texts("c"), [""; 0]);
 }
 
-#[test]
-fn a_publisher_of_root_is_heard_in_a_users_store_and_leaves_it_usable() {
+fn a_publisher_of_root_is_heard_in_a_users_store_and_leaves_it_usable(transport: Transport) {
     if !is_root() {
         return;
     }
     for mask in [0o022, 0o077] {
-        let home = Home::of_everybody();
+        let home = Home::of_everybody(transport);
         let mut formix = home.formix();
         formix.run(&format!("become({ALICE})"));
         formix.open("c", "from.root");
@@ -254,12 +263,11 @@ fn a_publisher_of_root_is_heard_in_a_users_store_and_leaves_it_usable() {
     }
 }
 
-#[test]
-fn a_publisher_that_gives_up_roots_rights_goes_on_publishing() {
+fn a_publisher_that_gives_up_roots_rights_goes_on_publishing(transport: Transport) {
     if !is_root() {
         return;
     }
-    let home = Home::of_everybody();
+    let home = Home::of_everybody(transport);
     let mut alice = peer_of(&home, ALICE, &[]);
     alice.open("kept");
     for old_kernel in [false, true] {
@@ -282,9 +290,8 @@ fn a_publisher_that_gives_up_roots_rights_goes_on_publishing() {
     home.assert_clean();
 }
 
-#[test]
-fn a_publisher_on_a_kernel_before_6_10_needs_no_rights() {
-    let home = Home::new();
+fn a_publisher_on_a_kernel_before_6_10_needs_no_rights(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.channel("kept");
     let mut peer = home.peer();
     peer.run(json!({"do": "old kernel"}));
@@ -293,12 +300,11 @@ fn a_publisher_on_a_kernel_before_6_10_needs_no_rights() {
     assert_eq!(texts(&mut channel), ["one", "two"]);
 }
 
-#[test]
-fn formix_cleanup_of_another_user_leaves_a_living_channel_in_a_shared_store() {
+fn formix_cleanup_of_another_user_leaves_a_living_channel_in_a_shared_store(transport: Transport) {
     if !is_root() {
         return;
     }
-    let (home, mut alice, mut bob) = shared();
+    let (home, mut alice, mut bob) = shared(transport);
     bob.open("living");
     assert_eq!(bob.publish("living", "one"), 1);
     // formix-pubsub takes every process that it may not signal for dead; the sticky bits stop it.

@@ -3,6 +3,16 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{Home, drain, names, topics};
+use pubsub::Transport;
+
+crate::transports::on_each_transport! {
+    documented_wildcards_hear_unmodified_formix_publishers,
+    a_pattern_too_long_to_be_spelled_in_a_name_works_all_the_same,
+    no_pattern_of_ours_makes_a_formix_publisher_spend_time,
+    topics_of_formix_longer_than_ours_are_delivered,
+    formix_wildcards_side_by_side_are_not_taken_for_ours,
+    each_message_that_nobody_asked_for_costs_the_receiver_no_answer,
+}
 
 /// A pattern, and topics of which it matches the first few and not the others.
 const DOCUMENTED: [(&str, &[&str], &[&str]); 7] = [
@@ -19,9 +29,8 @@ const DOCUMENTED: [(&str, &[&str], &[&str]); 7] = [
     ("=x=", &["axb", "aa-x-bb"], &["x", "xb", "ax", "a.xb"]),
 ];
 
-#[test]
-fn documented_wildcards_hear_unmodified_formix_publishers() {
-    let home = Home::new();
+fn documented_wildcards_hear_unmodified_formix_publishers(transport: Transport) {
+    let home = Home::with(transport);
     let mut formix = home.formix();
     for (pattern, matching, others) in DOCUMENTED {
         let mut channel = home.channel(pattern);
@@ -59,9 +68,8 @@ fn formix_channels_hear_our_publishers_as_documented() {
     home.assert_clean();
 }
 
-#[test]
-fn a_pattern_too_long_to_be_spelled_in_a_name_works_all_the_same() {
-    let home = Home::new();
+fn a_pattern_too_long_to_be_spelled_in_a_name_works_all_the_same(transport: Transport) {
+    let home = Home::with(transport);
     let mut formix = home.formix();
     // 199 bytes, 299 with each `=` spelled `=+`.
     let pattern = ["="; 100].join(".");
@@ -90,9 +98,8 @@ fn a_pattern_too_long_to_be_spelled_in_a_name_works_all_the_same() {
     }
 }
 
-#[test]
-fn no_pattern_of_ours_makes_a_formix_publisher_spend_time() {
-    let home = Home::new();
+fn no_pattern_of_ours_makes_a_formix_publisher_spend_time(transport: Transport) {
+    let home = Home::with(transport);
     let mut formix = home.formix();
     let nested = ["=.=.=.=.=.=.=.=.Z", "a=a=a=a=a=a=a=Z", "+.+.+.+.+.+.+.Z", &["="; 100].join("."), "=.+.=.+.=Z"];
     let _channels = nested.map(|pattern| home.channel(pattern));
@@ -104,9 +111,8 @@ fn no_pattern_of_ours_makes_a_formix_publisher_spend_time() {
     assert!(since.elapsed() < Duration::from_secs(2), "three messages took {:?}", since.elapsed());
 }
 
-#[test]
-fn topics_of_formix_longer_than_ours_are_delivered() {
-    let home = Home::new();
+fn topics_of_formix_longer_than_ours_are_delivered(transport: Transport) {
+    let home = Home::with(transport);
     let mut formix = home.formix();
     let mut all = home.channel("+");
     let mut word = home.channel("long.=");
@@ -153,9 +159,8 @@ fn wildcards_side_by_side_in_a_formix_channel_cost_no_time() {
     assert_eq!(formix.topics("c"), ["123456789.Z"]);
 }
 
-#[test]
-fn formix_wildcards_side_by_side_are_not_taken_for_ours() {
-    let home = Home::new();
+fn formix_wildcards_side_by_side_are_not_taken_for_ours(transport: Transport) {
+    let home = Home::with(transport);
     let mut formix = home.formix();
     // Spelled in its name as our `x.=` is.
     formix.open("c", "x.=+");
@@ -170,9 +175,8 @@ fn formix_wildcards_side_by_side_are_not_taken_for_ours() {
     assert_eq!(listed, [("x.=".to_string(), false), ("x.=+".to_string(), true)]);
 }
 
-#[test]
-fn each_message_that_nobody_asked_for_costs_the_receiver_no_answer() {
-    let home = Home::new();
+fn each_message_that_nobody_asked_for_costs_the_receiver_no_answer(transport: Transport) {
+    let home = Home::with(transport);
     let mut formix = home.formix();
     let mut channel = home.channel("news.=");
     // formix-pubsub hears them match; none is for us, and the one behind them is still found at once.

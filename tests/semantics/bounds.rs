@@ -9,9 +9,29 @@ use pubsub::*;
 
 use crate::common::*;
 
-/// What a message with this topic and payload takes in the store, with empty headers.
-fn stored(topic: &str, data: usize) -> u64 {
-    (4 + 1 + 8 + 8 + 4 + topic.len() + 4 + 2 + 4 + data) as u64
+crate::transports::on_each_transport! {
+    a_queue_takes_16384_messages_by_default,
+    a_queue_takes_64_mib_by_default,
+    a_message_larger_than_the_byte_bound_is_taken_only_into_an_empty_queue,
+    a_bound_of_messages_is_exact_with_several_publishers,
+    a_bound_of_bytes_is_exact_with_several_publishers,
+    a_bound_stays_exact_under_a_polling_receiver,
+    a_refused_message_is_told_and_counted,
+    a_publisher_may_wait_for_room,
+    a_publisher_that_waits_for_room_notices_the_receivers_death,
+    a_signal_ends_the_wait_for_room,
+    a_batch_stops_before_the_first_that_would_fail,
+    a_channel_takes_little_memory_in_the_store,
+}
+
+/// What a message to "a" with this much content counts for in a queue's bytes, without headers.
+fn stored(transport: Transport, data: usize) -> u64 {
+    let home = Home::with(transport);
+    let channel = home.open("a");
+    assert_eq!(home.publisher("a").publish(&vec![0; data], None).unwrap(), 1);
+    let stored = channel.stats().unwrap().unread_bytes;
+    assert!((data as u64 + 1..data as u64 + 100).contains(&stored), "{stored} for {data}");
+    stored
 }
 
 /// Publishes until it is refused; how many were taken.
@@ -30,9 +50,8 @@ fn fill(publisher: &Publisher, data: &[u8]) -> u64 {
 }
 
 /// Default bound 16,384 messages.
-#[test]
-fn a_queue_takes_16384_messages_by_default() {
-    let home = Home::new();
+fn a_queue_takes_16384_messages_by_default(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let publisher = home.publisher("a");
     assert_eq!(fill(&publisher, b"x"), 16_384);
@@ -43,22 +62,20 @@ fn a_queue_takes_16384_messages_by_default() {
 }
 
 /// ... and 64 MiB, whichever is reached first.
-#[test]
-fn a_queue_takes_64_mib_by_default() {
-    let home = Home::new();
+fn a_queue_takes_64_mib_by_default(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let publisher = home.publisher("a");
     let data = vec![1; 4 << 20];
-    assert_eq!(fill(&publisher, &data), (64 << 20) / stored("a", 4 << 20));
+    assert_eq!(fill(&publisher, &data), (64 << 20) / stored(transport, 4 << 20));
     assert_eq!(drain(&mut channel).len(), 15);
 }
 
 /// The bound in bytes counts topic, headers and content as they are stored. A message larger than the byte bound is taken
 /// only into an empty queue.
-#[test]
-fn a_message_larger_than_the_byte_bound_is_taken_only_into_an_empty_queue() {
-    let home = Home::new();
-    let options = ChannelOptions { capacity_bytes: 10 * stored("a", 100), ..home.options() };
+fn a_message_larger_than_the_byte_bound_is_taken_only_into_an_empty_queue(transport: Transport) {
+    let home = Home::with(transport);
+    let options = ChannelOptions { capacity_bytes: 10 * stored(transport, 100), ..home.options() };
     let mut channel = Channel::open("a", &options).unwrap();
     let publisher = home.publisher("a");
     assert_eq!(fill(&publisher, &[0; 100]), 10);
@@ -73,8 +90,8 @@ fn a_message_larger_than_the_byte_bound_is_taken_only_into_an_empty_queue() {
     assert_eq!(publisher.publish(&large, None).unwrap(), 1);
 }
 
-fn exactly(messages: u64, bytes: u64, expected: u64, data: &[u8]) {
-    let home = Home::new();
+fn exactly(transport: Transport, messages: u64, bytes: u64, expected: u64, data: &[u8]) {
+    let home = Home::with(transport);
     let options = ChannelOptions { capacity_messages: messages, capacity_bytes: bytes, ..home.options() };
     let mut channel = Channel::open("a", &options).unwrap();
     for round in 0..5 {
@@ -102,21 +119,18 @@ fn exactly(messages: u64, bytes: u64, expected: u64, data: &[u8]) {
 }
 
 /// The bound is exact, however many publish at once.
-#[test]
-fn a_bound_of_messages_is_exact_with_several_publishers() {
-    exactly(1_000, 0, 1_000, b"x");
+fn a_bound_of_messages_is_exact_with_several_publishers(transport: Transport) {
+    exactly(transport, 1_000, 0, 1_000, b"x");
 }
 
 /// The same for bytes.
-#[test]
-fn a_bound_of_bytes_is_exact_with_several_publishers() {
-    exactly(0, 700 * stored("a", 50) + 7, 700, &[0; 50]);
+fn a_bound_of_bytes_is_exact_with_several_publishers(transport: Transport) {
+    exactly(transport, 0, 700 * stored(transport, 50) + 7, 700, &[0; 50]);
 }
 
 /// A receiver that polls an empty queue all the time sees publishers in the middle of their work; the bound stays exact.
-#[test]
-fn a_bound_stays_exact_under_a_polling_receiver() {
-    let home = Home::new();
+fn a_bound_stays_exact_under_a_polling_receiver(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open_with_room("a", 50);
     let publisher = home.publisher("a");
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -145,9 +159,8 @@ fn a_bound_stays_exact_under_a_polling_receiver() {
 }
 
 /// Reject: the publisher is told, the channel counts it.
-#[test]
-fn a_refused_message_is_told_and_counted() {
-    let home = Home::new();
+fn a_refused_message_is_told_and_counted(transport: Transport) {
+    let home = Home::with(transport);
     let mut small = home.open_with_room("a.b", 2);
     let publisher = home.publisher("a.b");
     assert_eq!(fill(&publisher, b"x"), 2);
@@ -172,9 +185,8 @@ fn a_refused_message_is_told_and_counted() {
 }
 
 /// `full_timeout`: a publish waits until there is room.
-#[test]
-fn a_publisher_may_wait_for_room() {
-    let home = Home::new();
+fn a_publisher_may_wait_for_room(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open_with_room("a", 1);
     let patient = PublisherOptions { full_timeout: LONG, ..home.publisher_options() };
     let patient = Publisher::open("a", &patient).unwrap();
@@ -200,9 +212,8 @@ fn a_publisher_may_wait_for_room() {
 }
 
 /// `full_timeout`: it notices a receiver's death while it waits.
-#[test]
-fn a_publisher_that_waits_for_room_notices_the_receivers_death() {
-    let home = Home::new();
+fn a_publisher_that_waits_for_room_notices_the_receivers_death(transport: Transport) {
+    let home = Home::with(transport);
     let (mut here, mut there) = handover();
     let receiver = Child::fork(|| {
         let _channel = home.open_with_room("a", 1);
@@ -225,9 +236,8 @@ fn a_publisher_that_waits_for_room_notices_the_receivers_death() {
 }
 
 /// ... and a handled signal ends it.
-#[test]
-fn a_signal_ends_the_wait_for_room() {
-    let home = Home::new();
+fn a_signal_ends_the_wait_for_room(transport: Transport) {
+    let home = Home::with(transport);
     let _channel = home.open_with_room("a", 1);
     on_signal(libc::SIGUSR2, ignore);
     let options = PublisherOptions { full_timeout: LONG, ..home.publisher_options() };
@@ -251,9 +261,8 @@ fn a_signal_ends_the_wait_for_room() {
 
 /// Batches: exactly as that many single calls; it stops before the first that would fail, and answers an error only when
 /// that is the first.
-#[test]
-fn a_batch_stops_before_the_first_that_would_fail() {
-    let home = Home::new();
+fn a_batch_stops_before_the_first_that_would_fail(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open_with_room("a", 5);
     let publisher = home.publisher("a");
     let mut headers = Headers::new();
@@ -282,9 +291,8 @@ fn a_batch_stops_before_the_first_that_would_fail() {
 }
 
 /// Memory in the store: a channel never used at most 128 KiB; drained, at most 512 KiB and 64 KiB for each publisher.
-#[test]
-fn a_channel_takes_little_memory_in_the_store() {
-    let home = Home::new();
+fn a_channel_takes_little_memory_in_the_store(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     assert!(allocated(channel.path()) <= 128 << 10, "{}", allocated(channel.path()));
     fill(&home.publisher("a"), b"x");

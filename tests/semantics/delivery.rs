@@ -10,10 +10,26 @@ use pubsub::*;
 
 use crate::common::*;
 
+crate::transports::on_each_transport! {
+    one_publishers_messages_arrive_in_order_on_a_disk,
+    one_publishers_messages_arrive_in_order_whenever_the_fifo_overflows,
+    one_publishers_messages_arrive_in_order,
+    a_published_message_survives_the_publishers_death,
+    a_channel_opened_before_a_publish_receives_it_from_threads,
+    a_channel_opened_before_a_publish_receives_it_from_processes,
+    a_message_arrives_whole,
+    no_publisher_waits_for_a_stopped_subscriber,
+    no_publisher_waits_for_a_stopped_publisher,
+    each_channel_has_its_own_queue_and_unread_messages_persist,
+    fetch_removes_and_closing_removes_the_rest,
+    ids_are_unique_and_rise_and_tell_the_time,
+    exactly_the_matching_channels_are_reached_among_many,
+    a_publisher_that_slept_through_thousands_of_opens_knows_the_channels,
+}
+
 /// When it returns, the message is in the store and survives the publisher's death.
-#[test]
-fn a_published_message_survives_the_publishers_death() {
-    let home = Home::new();
+fn a_published_message_survives_the_publishers_death(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a.=");
     let publisher = Child::fork(|| {
         assert_eq!(home.publisher("a.b").publish(b"last words", None).unwrap(), 1);
@@ -27,11 +43,10 @@ fn a_published_message_survives_the_publishers_death() {
 
 /// A channel whose open call returned before the publish began receives it (threads of one process). The publishers
 /// publish all the time, so that they have looked for channels just before.
-#[test]
-fn a_channel_opened_before_a_publish_receives_it_from_threads() {
+fn a_channel_opened_before_a_publish_receives_it_from_threads(transport: Transport) {
     const ROUNDS: u64 = 5_000;
     const PUBLISHERS: usize = 2;
-    let home = Home::new();
+    let home = Home::with(transport);
     let (opened, closed) = (AtomicU64::new(0), AtomicU64::new(0));
     let (heard, over) = ([const { AtomicU64::new(0) }; PUBLISHERS], AtomicBool::new(false));
     thread::scope(|scope| {
@@ -76,10 +91,9 @@ fn a_channel_opened_before_a_publish_receives_it_from_threads() {
 }
 
 /// The same between processes, the channel opened by turns in each.
-#[test]
-fn a_channel_opened_before_a_publish_receives_it_from_processes() {
+fn a_channel_opened_before_a_publish_receives_it_from_processes(transport: Transport) {
     const ROUNDS: usize = 3_000;
-    let home = Home::new();
+    let home = Home::with(transport);
     let (mut here, mut there) = handover();
     let rounds = |baton: &mut Baton, first: bool| {
         let publisher = home.publisher("a.b");
@@ -106,8 +120,8 @@ fn a_channel_opened_before_a_publish_receives_it_from_processes() {
 
 /// Checks that every publisher's numbers arrive complete and in order while they flood a receiver whose FIFO overflows
 /// all the time.
-fn order_across_overflow(parent: &Path, publishers: u64, each: u64, small_fifo: bool) {
-    let home = Home::on(parent);
+fn order_across_overflow(transport: Transport, parent: &Path, publishers: u64, each: u64, small_fifo: bool) {
+    let home = Home::on(parent, transport);
     let mut channel = home.open_with_room("a.=", 100_000);
     if small_fifo {
         let fifo = std::fs::OpenOptions::new().read(true).write(true).open(channel.path().join("queue")).unwrap();
@@ -130,7 +144,7 @@ fn order_across_overflow(parent: &Path, publishers: u64, each: u64, small_fifo: 
             scope.spawn(move || publish(me));
         }
         if !small_fifo {
-            eventually("more queued than a FIFO holds", || message_files(channel.path()).len() > 9_000);
+            eventually("more queued than a FIFO holds", || unread(&channel) > 9_000);
         }
         let mut expected = vec![0; publishers as usize];
         for _ in 0..publishers * each {
@@ -142,31 +156,27 @@ fn order_across_overflow(parent: &Path, publishers: u64, each: u64, small_fifo: 
     });
     process.succeeds();
     assert!(channel.fetch().unwrap().is_none());
-    assert!(message_files(channel.path()).is_empty());
+    assert_eq!(in_directory(&channel), ["control", "queue"]);
 }
 
 /// One publisher's messages to one channel arrive in order, also when they do not fit into the FIFO.
-#[test]
-fn one_publishers_messages_arrive_in_order() {
-    order_across_overflow(Path::new("/dev/shm"), 3, 12_000, false);
+fn one_publishers_messages_arrive_in_order(transport: Transport) {
+    order_across_overflow(transport, Path::new("/dev/shm"), 3, 12_000, false);
 }
 
 /// The same when the FIFO overflows again and again.
-#[test]
-fn one_publishers_messages_arrive_in_order_whenever_the_fifo_overflows() {
-    order_across_overflow(Path::new("/dev/shm"), 3, 8_000, true);
+fn one_publishers_messages_arrive_in_order_whenever_the_fifo_overflows(transport: Transport) {
+    order_across_overflow(transport, Path::new("/dev/shm"), 3, 8_000, true);
 }
 
 /// The same on a file system that lists its entries in no order.
-#[test]
-fn one_publishers_messages_arrive_in_order_on_a_disk() {
-    order_across_overflow(&std::env::temp_dir(), 3, 6_000, true);
+fn one_publishers_messages_arrive_in_order_on_a_disk(transport: Transport) {
+    order_across_overflow(transport, &std::env::temp_dir(), 3, 6_000, true);
 }
 
 /// A message arrives whole: topic, headers and content of every size.
-#[test]
-fn a_message_arrives_whole() {
-    let home = Home::new();
+fn a_message_arrives_whole(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a.=");
     let publisher = home.publisher("a.b");
     let mut headers = Headers::new();
@@ -184,9 +194,8 @@ fn a_message_arrives_whole() {
 }
 
 /// No publisher waits for a slow or stopped subscriber.
-#[test]
-fn no_publisher_waits_for_a_stopped_subscriber() {
-    let home = Home::new();
+fn no_publisher_waits_for_a_stopped_subscriber(transport: Transport) {
+    let home = Home::with(transport);
     let (mut here, mut there) = handover();
     let subscriber = Child::fork(|| {
         let mut channel = home.open_with_room("a.b", 10);
@@ -206,9 +215,8 @@ fn no_publisher_waits_for_a_stopped_subscriber() {
 }
 
 /// No publisher waits for another, wherever that was stopped.
-#[test]
-fn no_publisher_waits_for_a_stopped_publisher() {
-    let home = Home::new();
+fn no_publisher_waits_for_a_stopped_publisher(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a.=");
     let other = Child::fork(|| {
         let publisher = home.publisher("a.other");
@@ -245,9 +253,8 @@ fn drain_of(channel: &mut Channel, topic: &str) -> usize {
 }
 
 /// Each channel has its own queue; unread messages persist until fetched.
-#[test]
-fn each_channel_has_its_own_queue_and_unread_messages_persist() {
-    let home = Home::new();
+fn each_channel_has_its_own_queue_and_unread_messages_persist(transport: Transport) {
+    let home = Home::with(transport);
     let mut channels = [home.open("a.b"), home.open("a.b"), home.open("a.="), home.open("b")];
     Child::fork(|| {
         let publisher = home.publisher("a.b");
@@ -263,18 +270,17 @@ fn each_channel_has_its_own_queue_and_unread_messages_persist() {
 }
 
 /// Fetch removes; closing removes the channel and what is unread.
-#[test]
-fn fetch_removes_and_closing_removes_the_rest() {
-    let home = Home::new();
+fn fetch_removes_and_closing_removes_the_rest(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let path = channel.path().to_path_buf();
     let publisher = home.publisher("a");
     for _ in 0..3 {
         publisher.publish(b"x", None).unwrap();
     }
-    assert_eq!(message_files(&path).len(), 3);
+    assert_eq!(unread(&channel), 3);
     channel.fetch().unwrap().unwrap();
-    assert_eq!(message_files(&path).len(), 2);
+    assert_eq!(unread(&channel), 2);
     channel.close().unwrap();
     assert!(!path.exists() && home.residue().is_empty(), "{:?}", home.residue());
     assert_eq!(publisher.publish(b"x", None).unwrap(), 0);
@@ -284,9 +290,8 @@ fn fetch_removes_and_closing_removes_the_rest() {
 
 /// id: 64 bits, unique in a store, rising along each publisher's messages: microseconds since the epoch shifted left by
 /// 12, plus a number. timestamp_us is the wall clock at publish.
-#[test]
-fn ids_are_unique_and_rise_and_tell_the_time() {
-    let home = Home::new();
+fn ids_are_unique_and_rise_and_tell_the_time(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open_with_room("a.=", 1 << 20);
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
     let before = now();
@@ -323,9 +328,8 @@ fn ids_are_unique_and_rise_and_tell_the_time() {
 
 /// Publishing costs what matches, not what exists; here: exactly what matches is reached among thousands of channels, while
 /// others open and close.
-#[test]
-fn exactly_the_matching_channels_are_reached_among_many() {
-    let home = Home::new();
+fn exactly_the_matching_channels_are_reached_among_many(transport: Transport) {
+    let home = Home::with(transport);
     let open = |i: usize| match i % 4 {
         0 => home.open(&format!("t.{i}.x")),
         1 => home.open(&format!("t.=.{i}")),
@@ -358,9 +362,8 @@ fn exactly_the_matching_channels_are_reached_among_many() {
 }
 
 /// More channels come and go than the kernel remembers between two looks of a publisher, and it still knows which there are.
-#[test]
-fn a_publisher_that_slept_through_thousands_of_opens_knows_the_channels() {
-    let home = Home::new();
+fn a_publisher_that_slept_through_thousands_of_opens_knows_the_channels(transport: Transport) {
+    let home = Home::with(transport);
     let gone = home.open("a.b");
     let publisher = home.publisher("a.b");
     assert_eq!(publisher.publish(b"", None).unwrap(), 1);

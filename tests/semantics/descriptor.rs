@@ -7,6 +7,16 @@ use pubsub::*;
 
 use crate::common::*;
 
+crate::transports::on_each_transport! {
+    the_descriptor_is_readable_as_long_as_a_message_waits,
+    a_descriptor_asked_for_late_is_readable_at_once,
+    the_descriptor_is_readable_across_an_overflow,
+    an_edge_triggered_epoll_wakes_for_every_message,
+    an_interrupt_makes_the_descriptor_readable,
+    what_was_read_from_the_descriptor_can_be_fed_back,
+    feeding_back_while_publishers_are_at_work_loses_nothing,
+}
+
 fn publish(home: &Home, count: u64) {
     let publisher = home.publisher("a");
     for i in 0..count {
@@ -24,9 +34,8 @@ fn read(fd: i32, size: usize) -> Vec<u8> {
 }
 
 /// The fd is readable as long as a message waits, and not when fetch has said that there is none.
-#[test]
-fn the_descriptor_is_readable_as_long_as_a_message_waits() {
-    let home = Home::new();
+fn the_descriptor_is_readable_as_long_as_a_message_waits(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let fd = channel.fd().unwrap();
     assert!(!readable(fd));
@@ -56,9 +65,8 @@ fn the_descriptor_is_readable_as_long_as_a_message_waits() {
 }
 
 /// The same when messages were taken in before the descriptor was asked for.
-#[test]
-fn a_descriptor_asked_for_late_is_readable_at_once() {
-    let home = Home::new();
+fn a_descriptor_asked_for_late_is_readable_at_once(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     publish(&home, 3);
     channel.fetch().unwrap().unwrap();
@@ -69,9 +77,8 @@ fn a_descriptor_asked_for_late_is_readable_at_once() {
 }
 
 /// ... and with more messages than the FIFO holds.
-#[test]
-fn the_descriptor_is_readable_across_an_overflow() {
-    let home = Home::new();
+fn the_descriptor_is_readable_across_an_overflow(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let fd = channel.fd().unwrap();
     publish(&home, 12_000);
@@ -84,9 +91,8 @@ fn the_descriptor_is_readable_across_an_overflow() {
 }
 
 /// For epoll, edge-triggered as well: fetch until there is nothing, then wait. No wake-up is lost.
-#[test]
-fn an_edge_triggered_epoll_wakes_for_every_message() {
-    let home = Home::new();
+fn an_edge_triggered_epoll_wakes_for_every_message(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let fd = channel.fd().unwrap();
     let event = |data: u64| libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: data };
@@ -114,9 +120,8 @@ fn an_edge_triggered_epoll_wakes_for_every_message() {
 }
 
 /// An interrupt makes it readable, and fetching makes it quiet again.
-#[test]
-fn an_interrupt_makes_the_descriptor_readable() {
-    let home = Home::new();
+fn an_interrupt_makes_the_descriptor_readable(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let fd = channel.fd().unwrap();
     channel.interrupter().interrupt();
@@ -126,9 +131,8 @@ fn an_interrupt_makes_the_descriptor_readable() {
 }
 
 /// What a runtime has read from the descriptor it hands back before it fetches: nothing is lost, doubled or reordered.
-#[test]
-fn what_was_read_from_the_descriptor_can_be_fed_back() {
-    let home = Home::new();
+fn what_was_read_from_the_descriptor_can_be_fed_back(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let fd = channel.fd().unwrap();
     for (count, sizes) in
@@ -154,9 +158,8 @@ fn what_was_read_from_the_descriptor_can_be_fed_back() {
 }
 
 /// The same with publishers at work, and a reader that has always read everything there is.
-#[test]
-fn feeding_back_while_publishers_are_at_work_loses_nothing() {
-    let home = Home::new();
+fn feeding_back_while_publishers_are_at_work_loses_nothing(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open_with_room("a", 100_000);
     let fd = channel.fd().unwrap();
     thread::scope(|scope| {

@@ -7,6 +7,13 @@ use pubsub::*;
 
 use crate::common::*;
 
+crate::transports::on_each_transport! {
+    as_few_as_needed_of_the_oldest_are_dropped_and_counted,
+    as_few_as_needed_are_dropped_for_a_large_message,
+    a_flooded_receiver_makes_progress_and_nothing_is_lost_uncounted,
+    killed_publishers_do_not_wedge_a_full_queue,
+}
+
 fn open(home: &Home, messages: u64, bytes: u64) -> Channel {
     let options = ChannelOptions {
         full_policy: FullPolicy::DropOldest,
@@ -18,9 +25,8 @@ fn open(home: &Home, messages: u64, bytes: u64) -> Channel {
 }
 
 /// Drop the oldest, as few as needed; the receiver sees how many went (`dropped_before`).
-#[test]
-fn as_few_as_needed_of_the_oldest_are_dropped_and_counted() {
-    let home = Home::new();
+fn as_few_as_needed_of_the_oldest_are_dropped_and_counted(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = open(&home, 100, 0);
     let publisher = home.publisher("a.b");
     for i in 0..250u64 {
@@ -35,9 +41,8 @@ fn as_few_as_needed_of_the_oldest_are_dropped_and_counted() {
 }
 
 /// The same for bytes: a large message takes the place of as many small ones as it is large, and of no more.
-#[test]
-fn as_few_as_needed_are_dropped_for_a_large_message() {
-    let home = Home::new();
+fn as_few_as_needed_are_dropped_for_a_large_message(transport: Transport) {
+    let home = Home::with(transport);
     let probe = open(&home, 0, 0);
     home.publisher("a.b").publish(&[0; 8], None).unwrap();
     let size = probe.stats().unwrap().unread_bytes;
@@ -61,10 +66,9 @@ fn as_few_as_needed_are_dropped_for_a_large_message() {
 
 /// The receiver always makes progress while publishers flood; order is kept, and what was received and what was dropped are
 /// together what was published.
-#[test]
-fn a_flooded_receiver_makes_progress_and_nothing_is_lost_uncounted() {
+fn a_flooded_receiver_makes_progress_and_nothing_is_lost_uncounted(transport: Transport) {
     const PUBLISHERS: usize = 4;
-    let home = Home::new();
+    let home = Home::with(transport);
     let mut channel = open(&home, 200, 0);
     let stop = AtomicBool::new(false);
     let published = AtomicU64::new(0);
@@ -127,9 +131,8 @@ fn last_number_of(_home: &Home, channel: &mut Channel, take: &mut dyn FnMut(&Mes
 }
 
 /// A publisher stopped or killed in the middle of dropping does not keep others from it.
-#[test]
-fn killed_publishers_do_not_wedge_a_full_queue() {
-    let home = Home::new();
+fn killed_publishers_do_not_wedge_a_full_queue(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = open(&home, 20, 0);
     for _ in 0..30 {
         let (mut here, mut there) = handover();
@@ -154,5 +157,5 @@ fn killed_publishers_do_not_wedge_a_full_queue() {
         assert_eq!(mine, (40 - mine.len() as u64..40).collect::<Vec<_>>());
         assert!(!mine.is_empty() && got.len() <= 21, "{} of {}", mine.len(), got.len());
     }
-    assert_eq!(message_files(channel.path()).len(), 0);
+    assert_eq!(in_directory(&channel), ["control", "queue"]);
 }

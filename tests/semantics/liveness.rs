@@ -10,6 +10,24 @@ use pubsub::*;
 
 use crate::common::*;
 
+crate::transports::on_each_transport! {
+    what_a_dead_process_left_is_removed_by_cleanup,
+    what_a_dead_process_left_is_removed_step_by_step_by_later_opens,
+    a_publisher_notices_a_dead_receiver,
+    a_publisher_notices_a_dead_receiver_that_drops_the_oldest,
+    a_channel_whose_pid_was_reused_is_dead,
+    a_channel_whose_pid_is_not_known_here_lives_while_its_lock_is_held,
+    liveness_survives_pid_namespaces,
+    a_forked_child_gets_closed_for_what_it_inherited_and_may_open_its_own,
+    a_parents_death_is_noticed_although_its_child_lives,
+    publishing_to_many_channels_needs_few_descriptors,
+    a_process_that_reaches_its_limit_of_open_files_is_told_so,
+    children_forked_at_any_moment_can_use_the_library,
+    many_processes_make_a_store_at_once,
+    children_of_one_process_open_channels_side_by_side,
+    a_channel_opened_during_a_fork_dies_with_its_process,
+}
+
 /// Opens channels in a child that is then killed.
 fn leave_dead_channels(home: &Home, pattern: &str, count: usize) {
     let (mut here, mut there) = handover();
@@ -27,9 +45,8 @@ fn alive(home: &Home) -> Vec<bool> {
 }
 
 /// What a dead process left is removed wholly by cleanup.
-#[test]
-fn what_a_dead_process_left_is_removed_by_cleanup() {
-    let home = Home::new();
+fn what_a_dead_process_left_is_removed_by_cleanup(transport: Transport) {
+    let home = Home::with(transport);
     leave_dead_channels(&home, "a", 20);
     let living = home.open("a");
     for channel in home.channels().iter().filter(|path| *path != living.path()) {
@@ -48,9 +65,8 @@ fn what_a_dead_process_left_is_removed_by_cleanup() {
 }
 
 /// ... and step by step by later opens, a few channels each.
-#[test]
-fn what_a_dead_process_left_is_removed_step_by_step_by_later_opens() {
-    let home = Home::new();
+fn what_a_dead_process_left_is_removed_step_by_step_by_later_opens(transport: Transport) {
+    let home = Home::with(transport);
     let _living: Vec<Channel> = (0..30).map(|_| home.open("b")).collect();
     leave_dead_channels(&home, "a", 20);
     let mut before = home.channels().len();
@@ -66,9 +82,8 @@ fn what_a_dead_process_left_is_removed_step_by_step_by_later_opens() {
 
 /// A publisher notices a dead receiver at the latest after 1,000 messages or 10 ms of publishing, and always when the queue
 /// is full.
-#[test]
-fn a_publisher_notices_a_dead_receiver() {
-    let home = Home::new();
+fn a_publisher_notices_a_dead_receiver(transport: Transport) {
+    let home = Home::with(transport);
     for (room, full) in [(10, false), (10, true), (100_000, false)] {
         let (mut here, mut there) = handover();
         let child = Child::fork(|| {
@@ -85,17 +100,15 @@ fn a_publisher_notices_a_dead_receiver() {
         if full {
             assert_eq!(publisher.publish(b"x", None).unwrap(), 0, "nobody is there");
         } else {
-            let noticed = (0..1_000).any(|_| publisher.publish(b"x", None).unwrap() == 0);
-            assert!(noticed);
+            notices_that_nobody_is_there(&publisher);
         }
         assert_eq!(home.cleanup(), 1);
     }
 }
 
 /// A queue that drops the oldest is no place to go on dropping in for a receiver that is dead.
-#[test]
-fn a_publisher_notices_a_dead_receiver_that_drops_the_oldest() {
-    let home = Home::new();
+fn a_publisher_notices_a_dead_receiver_that_drops_the_oldest(transport: Transport) {
+    let home = Home::with(transport);
     let (mut here, mut there) = handover();
     let options = ChannelOptions { full_policy: FullPolicy::DropOldest, capacity_messages: 5, ..home.options() };
     let child = Child::fork(|| {
@@ -113,9 +126,8 @@ fn a_publisher_notices_a_dead_receiver_that_drops_the_oldest() {
 }
 
 /// Liveness survives PID reuse: a channel whose pid lives but whose lock is free is dead.
-#[test]
-fn a_channel_whose_pid_was_reused_is_dead() {
-    let home = Home::new();
+fn a_channel_whose_pid_was_reused_is_dead(transport: Transport) {
+    let home = Home::with(transport);
     leave_dead_channels(&home, "a", 1);
     let dead = home.channels().remove(0);
     let name = dead.file_name().unwrap().to_str().unwrap();
@@ -128,9 +140,8 @@ fn a_channel_whose_pid_was_reused_is_dead() {
 }
 
 /// ... and the other way round: one whose pid nobody has, but whose lock is held, lives.
-#[test]
-fn a_channel_whose_pid_is_not_known_here_lives_while_its_lock_is_held() {
-    let home = Home::new();
+fn a_channel_whose_pid_is_not_known_here_lives_while_its_lock_is_held(transport: Transport) {
+    let home = Home::with(transport);
     let channel = home.open("a");
     let unknown = home.path().join("a_abcdefghijkl_4194304");
     std::fs::rename(channel.path(), &unknown).unwrap();
@@ -140,12 +151,11 @@ fn a_channel_whose_pid_is_not_known_here_lives_while_its_lock_is_held() {
 }
 
 /// Between libpubsub programs liveness survives PID namespaces (two containers sharing the store).
-#[test]
-fn liveness_survives_pid_namespaces() {
+fn liveness_survives_pid_namespaces(transport: Transport) {
     if !is_root() {
         return;
     }
-    let home = Home::new();
+    let home = Home::with(transport);
     let mut outside = home.open("out");
     let (mut here, mut there) = handover();
     let container = fork_in_pid_namespace(|| {
@@ -175,9 +185,8 @@ fn liveness_survives_pid_namespaces() {
 
 /// fork: in the child, inherited handles answer Closed, closing them only frees memory, new ones work; the parent notices
 /// nothing.
-#[test]
-fn a_forked_child_gets_closed_for_what_it_inherited_and_may_open_its_own() {
-    let home = Home::new();
+fn a_forked_child_gets_closed_for_what_it_inherited_and_may_open_its_own(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let publisher = home.publisher("a");
     publisher.publish(b"before", None).unwrap();
@@ -221,9 +230,8 @@ fn a_forked_child_gets_closed_for_what_it_inherited_and_may_open_its_own() {
 }
 
 /// A parent's death is noticed although a child that it forked, and that never calls the library, lives on.
-#[test]
-fn a_parents_death_is_noticed_although_its_child_lives() {
-    let home = Home::new();
+fn a_parents_death_is_noticed_although_its_child_lives(transport: Transport) {
+    let home = Home::with(transport);
     let (mut here, mut there) = handover();
     let (mut end, held) = handover();
     let parent = Child::fork(|| {
@@ -246,9 +254,8 @@ fn a_parents_death_is_noticed_although_its_child_lives() {
 }
 
 /// File descriptors: a budget that is kept: fewer than there are channels to publish to will do.
-#[test]
-fn publishing_to_many_channels_needs_few_descriptors() {
-    let home = Home::new();
+fn publishing_to_many_channels_needs_few_descriptors(transport: Transport) {
+    let home = Home::with(transport);
     let mut channels: Vec<Channel> = (0..600).map(|_| home.open("a.=")).collect();
     let small = home.open("b");
     Child::fork(|| {
@@ -269,9 +276,8 @@ fn publishing_to_many_channels_needs_few_descriptors() {
 }
 
 /// A process that reaches its limit gets an error that names it, and goes on when it is raised.
-#[test]
-fn a_process_that_reaches_its_limit_of_open_files_is_told_so() {
-    let home = Home::new();
+fn a_process_that_reaches_its_limit_of_open_files_is_told_so(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a.=");
     Child::fork(|| {
         let publisher = home.publisher("a.b");
@@ -318,9 +324,8 @@ fn a_relative_home_stays_what_it_was() {
 }
 
 /// Many children forked while other threads use the library use it at once themselves.
-#[test]
-fn children_forked_at_any_moment_can_use_the_library() {
-    let home = Home::new();
+fn children_forked_at_any_moment_can_use_the_library(transport: Transport) {
+    let home = Home::with(transport);
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -360,10 +365,9 @@ fn children_forked_at_any_moment_can_use_the_library() {
 }
 
 /// A store is made by whoever comes first; several may.
-#[test]
-fn many_processes_make_a_store_at_once() {
+fn many_processes_make_a_store_at_once(transport: Transport) {
     for _ in 0..40 {
-        let home = Home::new();
+        let home = Home::with(transport);
         let (mut start, begun) = handover();
         let children: Vec<Child> = (0..6)
             .map(|_| {
@@ -384,9 +388,8 @@ fn many_processes_make_a_store_at_once() {
 }
 
 /// Children of one process that open channels at the same moment do not get into each other's way.
-#[test]
-fn children_of_one_process_open_channels_side_by_side() {
-    let home = Home::new();
+fn children_of_one_process_open_channels_side_by_side(transport: Transport) {
+    let home = Home::with(transport);
     // What made the random part of the names in the parent is inherited.
     drop(home.open("a"));
     for _ in 0..5 {
@@ -407,9 +410,8 @@ fn children_of_one_process_open_channels_side_by_side() {
 }
 
 /// A channel opened in one thread while another forks is dead when its process is, although the children live.
-#[test]
-fn a_channel_opened_during_a_fork_dies_with_its_process() {
-    let home = Home::new();
+fn a_channel_opened_during_a_fork_dies_with_its_process(transport: Transport) {
+    let home = Home::with(transport);
     let (mut end, held) = handover();
     let parent = Child::fork(|| {
         let stop = AtomicBool::new(false);

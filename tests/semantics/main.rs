@@ -9,4 +9,7 @@ mod descriptor;
 mod drop_oldest;
 mod environment;
 mod liveness;
+mod topics;
+#[path = "../common/transports.rs"]
+mod transports;
 mod waiting;

@@ -10,6 +10,18 @@ use pubsub::*;
 
 use crate::common::*;
 
+crate::transports::on_each_transport! {
+    no_wake_up_is_lost,
+    an_interrupt_is_sticky_and_ends_one_wait,
+    an_interrupt_ends_a_wait_whenever_it_comes,
+    an_interrupt_from_a_signal_handler_ends_the_wait,
+    a_handled_signal_ends_a_wait,
+    timeouts_are_kept,
+    a_batch_is_what_single_fetches_would_have_been,
+    packed_records_hold_the_messages,
+    subscribe_calls_back_until_it_is_ended,
+}
+
 const SHORT: Option<Duration> = Some(Duration::from_millis(5));
 
 fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
@@ -17,9 +29,8 @@ fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
 }
 
 /// No wake-up is lost: a message that comes while the receiver goes to sleep wakes it.
-#[test]
-fn no_wake_up_is_lost() {
-    let home = Home::new();
+fn no_wake_up_is_lost(transport: Transport) {
+    let home = Home::with(transport);
     let (mut ping, mut pong) = (home.open("ping"), home.open("pong"));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -42,9 +53,8 @@ fn no_wake_up_is_lost() {
 
 /// Interrupt is sticky: it ends the current wait, or if there is none the next one, once. Fetch neither returns nor
 /// clears it.
-#[test]
-fn an_interrupt_is_sticky_and_ends_one_wait() {
-    let home = Home::new();
+fn an_interrupt_is_sticky_and_ends_one_wait(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let interrupter = channel.interrupter();
     interrupter.interrupt();
@@ -71,10 +81,9 @@ fn an_interrupt_is_sticky_and_ends_one_wait() {
 }
 
 /// An interrupt from another thread ends the wait at once, whenever it comes.
-#[test]
-fn an_interrupt_ends_a_wait_whenever_it_comes() {
+fn an_interrupt_ends_a_wait_whenever_it_comes(transport: Transport) {
     const ROUNDS: u64 = 20_000;
-    let home = Home::new();
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let interrupter = channel.interrupter();
     let ended = AtomicU64::new(0);
@@ -113,9 +122,8 @@ extern "C" fn interrupt_from_handler(_signal: i32) {
 }
 
 /// An interrupt from a signal handler, also one that ran just before the wait began.
-#[test]
-fn an_interrupt_from_a_signal_handler_ends_the_wait() {
-    let home = Home::new();
+fn an_interrupt_from_a_signal_handler_ends_the_wait(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     *FROM_HANDLER.lock().unwrap() = Some(channel.interrupter());
     on_signal(libc::SIGUSR1, interrupt_from_handler);
@@ -125,9 +133,8 @@ fn an_interrupt_from_a_signal_handler_ends_the_wait() {
 }
 
 /// A wait also ends when a signal was handled in the waiting thread.
-#[test]
-fn a_handled_signal_ends_a_wait() {
-    let home = Home::new();
+fn a_handled_signal_ends_a_wait(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     on_signal(libc::SIGUSR2, ignore);
     let (waiter, done) = (this_thread(), AtomicBool::new(false));
@@ -146,9 +153,8 @@ fn a_handled_signal_ends_a_wait() {
 }
 
 /// 0 does not wait; a time is kept, less than a millisecond too; and without an end it waits until a message comes.
-#[test]
-fn timeouts_are_kept() {
-    let home = Home::new();
+fn timeouts_are_kept(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let wait = |channel: &mut Channel, timeout: Duration| {
         let begun = Instant::now();
@@ -175,9 +181,8 @@ fn timeouts_are_kept() {
 }
 
 /// A batch waits for the first, then takes what is there, up to `max`.
-#[test]
-fn a_batch_is_what_single_fetches_would_have_been() {
-    let home = Home::new();
+fn a_batch_is_what_single_fetches_would_have_been(transport: Transport) {
+    let home = Home::with(transport);
     let (mut one, mut many) = (home.open("a.="), home.open("a.="));
     let publisher = home.publisher("a.b");
     for i in 0..1_000u64 {
@@ -195,9 +200,8 @@ fn a_batch_is_what_single_fetches_would_have_been() {
 
 /// Packed records: each with its topic, headers and data behind it, the data 8-byte aligned; a record that does not fit
 /// alone says how much it needs, and stays.
-#[test]
-fn packed_records_hold_the_messages() {
-    let home = Home::new();
+fn packed_records_hold_the_messages(transport: Transport) {
+    let home = Home::with(transport);
     let (mut one, mut packed) = (home.open("a.="), home.open("a.="));
     let mut headers = Headers::new();
     headers.set("key", HeaderValue::Bool(true));
@@ -251,9 +255,8 @@ fn packed_records_hold_the_messages() {
 }
 
 /// Subscribe calls back until the callback ends it (that message counts) or the time is over, which is the total.
-#[test]
-fn subscribe_calls_back_until_it_is_ended() {
-    let home = Home::new();
+fn subscribe_calls_back_until_it_is_ended(transport: Transport) {
+    let home = Home::with(transport);
     let mut channel = home.open("a");
     let publisher = home.publisher("a");
     for i in 0..10u64 {

@@ -121,7 +121,7 @@ class Interface(Case):
             self.assertFalse(is_process_running(pid), pid)
 
     def test_a_channel_is_a_directory_of_a_queue_and_a_file_a_message(self):
-        with Channel("a.=") as channel:
+        with Channel("a.=", transport="files") as channel:
             publish("a.b", b"x")
             self.assertEqual(len(list(channel.directory_path.iterdir())), 2)
             self.assertEqual(len([p for p in channel.directory_path.glob("*") if p.name != "queue"]), 1)
