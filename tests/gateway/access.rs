@@ -146,7 +146,6 @@ fn a_token_holds_until_it_expires() {
     let store = Store::new();
     let gateway = secured(&store);
     let claims = |lasts: u64| json!({"exp": now() + lasts, "aud": "pubsub", "sub": ["news.+"], "pub": ["news.x"]});
-    // jsonwebtoken lets tokens live a minute longer than they say, for clocks that differ; the connection does not.
     let short = token(claims(2), SECRET);
     let mut client =
         Client::try_connect(gateway.address, "/ws", &[("Authorization", &format!("Bearer {short}"))]).unwrap();

@@ -93,7 +93,7 @@ fn requests_with_an_id_are_answered_by_it() {
     let gateway = store.serve(&[]);
     let mut client = gateway.connect();
     for id in [json!("x"), json!(7), json!("\u{1f600}\"\\")] {
-        client.send_json(json!({"action": "subscribe", "topic": "t", "request_id": id}));
+        client.send_json(json!({"action": "subscribe", "topic": "t", "replay_last": 0, "request_id": id}));
         let ack = client.frame();
         assert_eq!((&ack["action"], &ack["request_id"], &ack["topic"]), (&json!("ack"), &id, &json!("t")));
         assert!(ack["epoch"].is_string() && ack["offset"].is_string(), "{ack}");

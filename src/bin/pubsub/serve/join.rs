@@ -3,7 +3,7 @@
 //! 1. The member joins the feed, which holds back for it the messages that no history has. From here on nothing is lost:
 //!    what is published to a managed topic stands in its history before any channel hears of it.
 //! 2. It is answered, and the histories are sent page by page, each when there is room in its queue.
-//! 3. When they are had, the feed holds back everything, and what came meanwhile is read once more.
+//! 3. When little is missing, the feed holds back everything, and what came meanwhile is read once more.
 //! 4. The feed hands over what it held back and everything from then on, except what lies before the positions reached.
 
 #![forbid(unsafe_code)]
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 #[allow(unused_imports, reason = "for the documentation")]
 use pubsub::ErrorKind;
-use pubsub::{HistorySlice, Pattern};
+use pubsub::{HistorySlice, Pattern, TopicStats};
 
 use super::feed::{Delivery, Feed, FeedPattern, Floors};
 use super::frames::{self, Begin, Position, Subscribe};
@@ -23,6 +23,9 @@ use super::queue::{Member, Outgoing, Queue};
 
 /// How much a new subscriber gets of the past unless it says.
 const REPLAY_DEFAULT: u32 = 100;
+
+/// So few messages are read while the feed holds back everything.
+const NEAR: u64 = 256;
 
 /// A subscription of a connection; it ends when this is dropped.
 pub struct Subscription {
@@ -99,46 +102,64 @@ pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missin
 impl Joining {
     /// Sends the past, and hands over to the present. `None`: the connection ends.
     pub async fn replay(mut self) -> pubsub::Result<Option<Subscription>> {
-        for topic in self.floors.keys().cloned().collect::<Vec<_>>() {
-            // What is not there at the start was not promised, unless the answer said so.
-            let mut is_promised = self.begin.recovered == Some(true);
-            while let Some(slice) = self.read(&topic).await? {
-                if !self.send(&topic, &slice, is_promised).await {
+        // What is not there at the start was not promised, unless the answer said so.
+        let mut is_promised = self.begin.recovered == Some(true);
+        let mut holds_all = false;
+        loop {
+            let targets = self.targets().await?;
+            let behind: u64 = targets.iter().map(|(_, last, floor)| last.saturating_sub(*floor)).sum();
+            if behind <= NEAR && !holds_all {
+                let Subscription { feed, member, .. } = &self.subscription;
+                feed.hold_all(*member);
+                holds_all = true;
+                // What came live before it held everything stands in the histories now: look again.
+                continue;
+            }
+            for (topic, last, floor) in targets {
+                if floor < last && !self.send_until(&topic, last, is_promised).await? {
                     return Ok(None);
                 }
-                if slice.messages.is_empty() {
-                    break;
-                }
-                is_promised = true;
             }
-        }
-        let Subscription { feed, member, .. } = &self.subscription;
-        feed.hold_all(*member);
-        // Topics that were made meanwhile begin with their first message.
-        let (pattern, home) = (self.pattern.clone(), self.home());
-        if !pattern.is_exact() {
-            for stats in blocking(move || managed::matching(&pattern, home.as_deref())).await? {
-                let floor = Position { epoch: stats.epoch, offset: 0 };
-                let known = self.floors.entry(stats.topic.as_str().into()).or_insert(floor);
-                if known.epoch != stats.epoch {
-                    *known = floor;
-                }
-            }
-        }
-        for topic in self.floors.keys().cloned().collect::<Vec<_>>() {
-            // At most what came since the loop above, so this ends.
-            while let Some(slice) = self.read(&topic).await? {
-                if !self.send(&topic, &slice, true).await {
-                    return Ok(None);
-                }
-                if slice.messages.is_empty() {
-                    break;
-                }
+            is_promised = true;
+            if holds_all {
+                break;
             }
         }
         let Subscription { feed, member, .. } = &self.subscription;
         feed.settle(*member, std::mem::take(&mut self.floors));
         Ok(Some(self.subscription))
+    }
+
+    /// Each topic's name, the last offset of its history, and the position reached. Topics that were made meanwhile begin with
+    /// their first message.
+    async fn targets(&mut self) -> pubsub::Result<Vec<(Arc<str>, u64, u64)>> {
+        let (pattern, home) = (self.pattern.clone(), self.home());
+        let is_exact = pattern.is_exact();
+        let all = blocking(move || managed::matching(&pattern, home.as_deref())).await?;
+        let target = |stats: TopicStats| {
+            let topic: Arc<str> = if is_exact { Arc::default() } else { stats.topic.as_str().into() };
+            let first = Position { epoch: stats.epoch, offset: 0 };
+            let floor = self.floors.entry(Arc::clone(&topic)).or_insert(first);
+            if floor.epoch != stats.epoch {
+                *floor = first;
+            }
+            (topic, stats.next_offset.saturating_sub(1), floor.offset)
+        };
+        Ok(all.into_iter().map(target).collect())
+    }
+
+    /// Sends a topic's history up to an offset. False: the connection ends.
+    async fn send_until(&mut self, topic: &str, last: u64, mut is_promised: bool) -> pubsub::Result<bool> {
+        while let Some(slice) = self.read(topic).await? {
+            if !self.send(topic, &slice, is_promised).await {
+                return Ok(false);
+            }
+            is_promised = true;
+            if slice.messages.is_empty() || self.floors.get(topic).is_none_or(|floor| floor.offset >= last) {
+                break;
+            }
+        }
+        Ok(true)
     }
 
     fn home(&self) -> Option<PathBuf> {

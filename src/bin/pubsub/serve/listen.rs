@@ -29,7 +29,7 @@ const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 105\r\n\
 connection: close\r\nretry-after: 5\r\n\r\n\
-{\"error\":{\"code\":\"too_many_connections\",\"message\":\"the gateway has as many connections as it may have\"}}  ";
+{\"error\":{\"code\":\"too_many_connections\",\"message\":\"the gateway has as many connections as it may have\"}} ";
 
 /// One of the connections that there may be, for as long as it lives; WebSockets take theirs along.
 #[derive(Clone)]

@@ -85,6 +85,8 @@ impl Item {
 
 struct Inner {
     entries: VecDeque<Entry>,
+    /// Those of them that are no gaps; there are fewer gaps than frames and subscriptions.
+    frames: usize,
     bytes: usize,
     /// What is taken and not yet sent: room is made when it has gone.
     taken: usize,
@@ -115,7 +117,7 @@ pub enum Taken {
 impl Queue {
     /// An empty one.
     pub fn new(bounds: Bounds) -> Queue {
-        let inner = Inner { entries: VecDeque::new(), bytes: 0, taken: 0, end: None, dropped: 0 };
+        let inner = Inner { entries: VecDeque::new(), frames: 0, bytes: 0, taken: 0, end: None, dropped: 0 };
         Queue { bounds, inner: Mutex::new(inner), readable: Notify::new(), room: Notify::new(), ended: Notify::new() }
     }
 
@@ -153,7 +155,7 @@ impl Queue {
 
     fn is_full(&self, inner: &Inner, bytes: usize) -> bool {
         let waiting = inner.bytes + inner.taken;
-        inner.entries.len() >= self.bounds.frames || (waiting > 0 && waiting + bytes > self.bounds.bytes)
+        inner.frames >= self.bounds.frames || (waiting > 0 && waiting + bytes > self.bounds.bytes)
     }
 
     fn push(&self, inner: &mut Inner, member: Member, delivery: &Delivery) {
@@ -195,7 +197,7 @@ impl Queue {
                 }
                 // The other half is for what cannot wait.
                 let waiting = inner.bytes + inner.taken;
-                if waiting <= self.bounds.bytes / 2 && inner.entries.len() <= self.bounds.frames / 2 {
+                if waiting <= self.bounds.bytes / 2 && inner.frames <= self.bounds.frames / 2 {
                     inner.push(0, item);
                     break;
                 }
@@ -220,6 +222,7 @@ impl Queue {
             let Some(entry) = inner.entries.pop_front() else { break };
             let len = entry.item.bytes();
             inner.bytes -= len;
+            inner.frames -= usize::from(!matches!(entry.item, Item::Gap(..)));
             inner.taken += len.max(1);
             out.push(match entry.item {
                 Item::Answer(text) => Outgoing::Answer(text),
@@ -277,6 +280,7 @@ impl Queue {
 impl Inner {
     fn push(&mut self, member: u64, item: Item) {
         self.bytes += item.bytes();
+        self.frames += usize::from(!matches!(item, Item::Gap(..)));
         self.entries.push_back(Entry { member, item });
     }
 
@@ -312,6 +316,7 @@ impl Inner {
         let Some(index) = found else { return false };
         self.dropped += 1;
         self.bytes -= self.entries[index].item.bytes();
+        self.frames -= 1;
         // A gap that the dropped message follows takes it in; where there is none yet, it becomes one.
         match gap.and_then(|gap| self.entries.get_mut(gap)) {
             Some(Entry { item: Item::Gap(missed, _), .. }) => {
