@@ -221,12 +221,23 @@ const tests = {
     await connected(page);
     await page.setViewportSize({ width: 1280, height: 860 });
     const rooms = ['kitchen', 'attic', 'cellar', 'garden'];
+    for (const name of (await (await fetch(`${gateway.url}/topics`)).json()).topics.map((topic) => topic.name)) {
+      await fetch(`${gateway.url}/topics/${name}`, { method: 'DELETE' });
+    }
+    for (const room of rooms) {
+      await fetch(`${gateway.url}/topics`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ name: `house.${room}.climate` }),
+      });
+    }
+    await page.click('#clear');
     for (let i = 0; i < 60; i++) {
       const lines = rooms.slice(0, 1 + (i % 4)).map((room) => [room, JSON.stringify({ celsius: 17 + (i % 7), humidity: 40 + i })]);
       for (const [room, text] of lines) publish(`house.${room}.climate`, text);
       await page.waitForTimeout(100);
     }
-    await page.waitForTimeout(1500);
+    await page.waitForTimeout(500);
     await page.screenshot({ path: process.env.SCREENSHOT });
     await page.context().close();
   },

@@ -12,6 +12,7 @@ const ROWS = 200;
 const LONGEST = 2000;
 
 const $ = (id) => document.getElementById(id);
+const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 });
 const numbers = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
 let token = sessionStorage.getItem('pubsub-token');
 let bus = null;
@@ -242,7 +243,7 @@ function messageRow(frame) {
   }
   const time = document.createElement('time');
   time.dateTime = frame.timestamp;
-  time.textContent = new Date(frame.timestamp).toLocaleTimeString('en-GB', { fractionalSecondDigits: 3 });
+  time.textContent = clock.format(new Date(frame.timestamp));
   const topic = document.createElement('span');
   topic.className = 'topic';
   topic.textContent = frame.topic;
