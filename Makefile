@@ -21,7 +21,7 @@ test:                  ## sets up, then every check and test
 lint:                  ## formatting, clippy, the headers as C99 and C++17
 	scripts/lint.sh
 
-crash:                 ## processes killed and stopped for PUBSUB_STORM_SECONDS (300)
+crash:                 ## five storms, PUBSUB_STORM_KILLS (20,000) processes killed in each
 	scripts/crash.sh
 
 bench:                 ## the benchmarks

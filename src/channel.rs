@@ -185,6 +185,16 @@ impl Channel {
         };
         let mut terms = terms;
         if transport == Transport::Ring {
+            if store.base().is_remote() {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format_args!(
+                        "the store {} is on a network file system, where memory cannot be shared; use a local one, or \
+                         files (PUBSUB_TRANSPORT=files) on one host",
+                        store.home().display()
+                    ),
+                ));
+            }
             terms.ring = Some(layout(&terms)?);
         }
         let (name, inbox) = make(&store, pattern.clone(), terms)
@@ -643,16 +653,10 @@ fn beginning(pattern: &Pattern, options: &ChannelOptions) -> Result<Option<Begin
 /// What to use when this is asked for.
 fn transport(asked: Transport) -> Result<Transport> {
     let ring = || {
-        if !cfg!(feature = "ring") {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "this version of libpubsub has no ring transport; use files, or leave the choice to it",
-            ));
-        }
         if !has_pair_swap() {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "this processor has no 16-byte compare-and-swap, which rings need; use files",
+                "this processor has no 16-byte compare-and-swap, which rings need; use files (PUBSUB_TRANSPORT=files)",
             ));
         }
         Ok(Transport::Ring)
@@ -661,12 +665,12 @@ fn transport(asked: Transport) -> Result<Transport> {
         Transport::Files => Ok(Transport::Files),
         Transport::Ring => ring(),
         Transport::Default => match std::env::var_os("PUBSUB_TRANSPORT") {
-            Some(name) if name == "ring" => ring(),
-            Some(name) if !name.is_empty() && name != "files" => Err(Error::new(
+            Some(name) if name == "files" => Ok(Transport::Files),
+            Some(name) if !name.is_empty() && name != "ring" => Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format_args!("PUBSUB_TRANSPORT is '{}'; it can be 'ring' or 'files'", name.to_string_lossy()),
             )),
-            _ => Ok(Transport::Files),
+            _ => ring(),
         },
     }
 }

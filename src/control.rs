@@ -91,10 +91,10 @@ pub enum FullPolicy {
 /// How messages travel to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transport {
-    /// What `PUBSUB_TRANSPORT` says (`ring` or `files`), else the best that this version has.
+    /// What `PUBSUB_TRANSPORT` says (`ring` or `files`), else the ring.
     #[default]
     Default,
-    /// Shared memory. Not in this version yet.
+    /// Shared memory.
     Ring,
     /// A file a message and a FIFO, as formix-pubsub does it.
     Files,
@@ -288,11 +288,6 @@ impl Control {
         self.figure(W_DROPPED).fetch_add(1, SeqCst);
     }
 
-    /// Counts drops that the receiver of a ring has noticed.
-    pub(crate) fn count_dropped(&self, messages: u64) {
-        self.figure(W_DROPPED).fetch_add(messages, Relaxed);
-    }
-
     /// Takes an announcement back: somebody else had removed the file.
     pub(crate) fn withdraw_drop(&self) {
         self.figure(W_DROPPED).fetch_sub(1, SeqCst);
@@ -359,10 +354,6 @@ pub(crate) fn inspect(file: BorrowedFd<'_>) -> Result<(Terms, Counters), Unusabl
         _ => return Err(Unusable::Corrupt("its control page has an unknown policy")),
     };
     let ring = match word(W_TRANSPORT) {
-        // Unfinished, so nobody can lead a build without it there by writing to a page.
-        1 if !cfg!(feature = "ring") => {
-            return Err(Unusable::Corrupt("its control page names a transport that this build does not have"));
-        }
         1 => {
             let number = |index| u32::try_from(word(index)).unwrap_or(u32::MAX);
             let ring = Layout {
@@ -460,15 +451,6 @@ mod tests {
         assert!(!control.try_reserve(10));
         control.heal_queued(control.queued());
         assert!(control.try_reserve(10));
-    }
-
-    #[test]
-    fn a_page_that_names_a_ring_is_refused_by_a_build_without_it() {
-        let file = tempfile::tempfile().unwrap();
-        let terms = Terms { ring: Layout::new(3, 1 << 20, true), transport: Transport::Ring, ..terms(3, 1 << 20) };
-        let _control = Control::create(file.as_fd(), file.as_fd(), terms).unwrap();
-        let refused = matches!(Control::attach(file.as_fd()), Err(Unusable::Corrupt(_)));
-        assert_eq!(refused, !cfg!(feature = "ring"));
     }
 
     #[test]

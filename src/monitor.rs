@@ -31,9 +31,9 @@ impl Monitor {
             false => return Err(self.closed("belongs to the process that forked this one")),
         };
         match unread {
-            Ok(unread) => {
+            Ok((unread, ring)) => {
                 let (terms, counters) = (figures.control().terms(), figures.control().counters());
-                Ok(ChannelStats::new(self.path.clone(), terms, counters, unread, true))
+                Ok(ChannelStats::new(self.path.clone(), terms, counters, unread, ring, true))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(self.closed(&format!("has no directory any more ({})", self.path.display())))

@@ -136,7 +136,7 @@ pub fn create_topic(topic: &str, options: &TopicOptions) -> Result<()> {
     let store = Store::at(options.home.as_deref())?;
     let now = Moment::now();
     let epoch = store.next_ids(now, 1)?;
-    let terms = Terms { topic: topic.to_string(), ttl_us, epoch, created_us: now.wall_us, layout };
+    let terms = Terms { topic: topic.to_string(), ttl_us, epoch, created_us: now.wall_us(), layout };
     let mut attempt = 0;
     loop {
         match make(&store, &terms) {

@@ -52,7 +52,7 @@ fn finds_at_some_point(fault: &'static str, preemptions: usize, model: impl Fn(u
 }
 
 fn taken(outcome: Outcome) {
-    assert!(matches!(outcome, Outcome::Taken), "{outcome:?}");
+    assert!(matches!(outcome, Outcome::Taken | Outcome::Displacing), "{outcome:?}");
 }
 
 /// A thread that works for the producer and gives it back.
@@ -202,7 +202,7 @@ fn bounding(drop_oldest: bool, tries: u32) {
     let took = Arc::new(AtomicU64::new(0));
     let publish = |took: Arc<AtomicU64>| {
         move |world: &World, producer: &mut ModelProducer| match world.publish(producer, 1) {
-            Outcome::Taken => _ = took.fetch_add(1, SeqCst),
+            Outcome::Taken | Outcome::Displacing => _ = took.fetch_add(1, SeqCst),
             Outcome::Full if !drop_oldest => {}
             other => panic!("{other:?}"),
         }
@@ -360,7 +360,7 @@ fn dropping(chunks: u32, steps: u32, messages: u64, consumer: (bool, u32)) {
         against_consumer(&world, producer, consumer, move |world, producer| {
             for value in 1..=messages {
                 match world.publish(producer, value) {
-                    Outcome::Taken => _ = count.fetch_add(1, SeqCst),
+                    Outcome::Taken | Outcome::Displacing => _ = count.fetch_add(1, SeqCst),
                     // While the consumer reads one chunk, and the others hold unread messages.
                     Outcome::NoSpace => {}
                     other => panic!("{other:?}"),
@@ -410,7 +410,7 @@ fn giving_back() {
     };
     for _ in 0..2 {
         match world.publish(&mut producer, 2) {
-            Outcome::Taken | Outcome::Full | Outcome::NoSpace => producer.release(&world.ring),
+            Outcome::Taken | Outcome::Displacing | Outcome::Full | Outcome::NoSpace => producer.release(&world.ring),
             other => panic!("{other:?}"),
         }
     }
@@ -464,7 +464,7 @@ fn stealing(nth: u32, drop_oldest: bool, thieves: u32, tries: u32) {
     let died = !dying_at(nth, || taken(world.publish(&mut dead, 1)));
     world.locks(0).close();
     let steal = |world: &World, producer: &mut ModelProducer| match world.publish(producer, 2) {
-        Outcome::Taken | Outcome::Full | Outcome::NoSpace => producer.release(&world.ring),
+        Outcome::Taken | Outcome::Displacing | Outcome::Full | Outcome::NoSpace => producer.release(&world.ring),
         other => panic!("{other:?}"),
     };
     let consuming = consuming(&world, tries);
@@ -509,7 +509,7 @@ fn salvaging(drop_oldest: bool, first: bool) {
     let producer = world.producer(1);
     let (_, mut consumer, mut got, _) =
         against_consumer(&world, producer, (first, 1), |world, producer| match world.publish(producer, 2) {
-            Outcome::Taken | Outcome::Full | Outcome::NoSpace => {}
+            Outcome::Taken | Outcome::Displacing | Outcome::Full | Outcome::NoSpace => {}
             other => panic!("{other:?}"),
         });
     got.extend(world.drain(&mut consumer));

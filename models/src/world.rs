@@ -9,7 +9,7 @@ use loom::sync::{Condvar, Mutex};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use crate::ring::{
-    BELL, Consumer, HAZARD, HEAD, Layout, Locks, Memory, Outcome, Producer, Ring, SLOTS_RESERVED, STATE, TAIL_HINT,
+    BELL, Consumer, HAZARD, HEAD, Layout, Locks, Memory, Outcome, Producer, Ring, SLOTS_RESERVED, STATE, TAIL_HINT, TAKEN,
     Taken,
 };
 use crate::sys::chaos::planted;
@@ -22,6 +22,7 @@ pub(crate) const STEP: usize = 16;
 pub(crate) struct ModelMemory {
     layout: Layout,
     head: [AtomicU64; 2],
+    taken: AtomicU64,
     hazard: AtomicU64,
     bell: AtomicU64,
     hint: [AtomicU64; 2],
@@ -89,6 +90,7 @@ impl Memory for ModelMemory {
         const TABLE: usize = 2 * 512;
         match index {
             HEAD => &self.head[0],
+            TAKEN => &self.taken,
             HAZARD => &self.hazard,
             BELL => &self.bell,
             TAIL_HINT => &self.hint[0],
@@ -248,6 +250,7 @@ impl World {
         let memory = ModelMemory {
             layout,
             head: [0, 0].map(AtomicU64::new),
+            taken: AtomicU64::new(0),
             hazard: AtomicU64::new(0),
             bell: AtomicU64::new(0),
             hint: [0, 0].map(AtomicU64::new),

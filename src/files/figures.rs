@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::outbox::message_id;
 use crate::control::Control;
+use crate::ring::Glance;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fd::Fd;
 
@@ -32,15 +33,15 @@ impl Figures {
         self.fifo.is_here()
     }
 
-    /// How many messages wait, and their bytes: what is in the directory, and what came back from there.
-    pub(crate) fn unread(&self) -> io::Result<(u64, u64)> {
-        let (mut messages, mut bytes) = unread(&self.base, &self.directory)?;
-        if let Some(layout) = &self.control.terms().ring {
-            let in_ring = crate::ring::unread(self.held.get()?, layout)?;
-            (messages, bytes) = (messages + in_ring.0, bytes + in_ring.1);
-        }
+    /// How many messages wait, and their bytes: what is in the directory, and what came back from there; and in the ring.
+    pub(crate) fn unread(&self) -> io::Result<((u64, u64), Glance)> {
+        let (messages, bytes) = unread(&self.base, &self.directory)?;
+        let ring = match &self.control.terms().ring {
+            Some(layout) => crate::ring::glance(self.held.get()?, layout)?,
+            None => Glance::default(),
+        };
         let returned = self.returned_size.load(Relaxed);
-        Ok((messages + u64::from(returned != 0), bytes + returned.saturating_sub(1)))
+        Ok(((messages + u64::from(returned != 0), bytes + returned.saturating_sub(1)), ring))
     }
 }
 

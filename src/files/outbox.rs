@@ -58,7 +58,7 @@ pub(crate) struct Outbox {
     pub owner: u32,
     /// Drop-oldest: ids seen in the directory, oldest first, that were there at the last look.
     oldest: Mutex<VecDeque<u64>>,
-    /// When it was last used, monotonic nanoseconds.
+    /// When it was last used, nanoseconds of the wall clock.
     pub used: AtomicU64,
     _counted: Counted,
     /// Ring: messages since the receiver was last looked after, and when that was.
@@ -227,9 +227,9 @@ impl Outbox {
     fn delivery(&self, outcome: crate::ring::Outcome) -> Delivery {
         use crate::ring::Outcome;
         match outcome {
-            Outcome::Taken => Delivery::Taken,
             // A dead receiver's queue stays full.
-            Outcome::Full if self.is_abandoned() => Delivery::Gone,
+            Outcome::Full | Outcome::Displacing if self.is_abandoned() => Delivery::Gone,
+            Outcome::Taken | Outcome::Displacing => Delivery::Taken,
             Outcome::Full => Delivery::Full,
             Outcome::NoSpace => Delivery::NoSpace,
             Outcome::Gone => Delivery::Gone,

@@ -213,7 +213,9 @@ impl Appender {
         let mut given_up = 0;
         let appended = loop {
             match publish(&mut sender.producer, &self.ring, &unlink) {
-                Outcome::Taken => break Appended::At(sender.producer.last_position().saturating_add(1)),
+                Outcome::Taken | Outcome::Displacing => {
+                    break Appended::At(sender.producer.last_position().saturating_add(1));
+                }
                 Outcome::Gone => break Appended::Gone,
                 Outcome::NoSpace => break Appended::NoSpace,
                 // No page is to be had: an older message's serves.
@@ -238,7 +240,7 @@ impl Appender {
         if self.ring.word(STATE).load(Relaxed) & CLOSED != 0 {
             return true;
         }
-        if now_us.saturating_sub(self.looked_us.load(Relaxed)) < LOOK_US {
+        if now_us.wrapping_sub(self.looked_us.load(Relaxed)) < LOOK_US {
             return false;
         }
         self.looked_us.store(now_us, Relaxed);

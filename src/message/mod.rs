@@ -7,7 +7,7 @@
 //! | 0..12 | the C ABI's `ps_message`: id, timestamp, topic, data, headers (pointer and length each), kind and flags, ... |
 //! | 12 | private: the number of words in the block ([`BLOCK_WORDS_INDEX`]) |
 //! | 13.. | the topic, NUL, the headers' text, NUL, zeros up to a multiple of 8 bytes |
-//! | behind | the data, zeros up to a multiple of 8 bytes |
+//! | behind | the data, zeros up to a multiple of 8 bytes; then whatever is there: blocks have a few sizes |
 //!
 //! The pointers are absolute addresses into the same block, so it can change its owner but not its place. Rust code
 //! never follows them: it finds the parts by their lengths.
@@ -19,6 +19,7 @@ use std::fmt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::bytes;
 
+mod block;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod headers;
@@ -66,6 +67,9 @@ const OFFSET: usize = 11;
 /// from a bare pointer to it. To C it does not exist, so it may move when `ps_message` grows.
 pub(crate) const BLOCK_WORDS_INDEX: usize = 12;
 
+/// What stands for headers that a message does not have.
+const NO_HEADERS: &[u8] = b"{}";
+
 const FIXED_WORDS: usize = BLOCK_WORDS_INDEX + 1;
 const FIXED_BYTES: usize = FIXED_WORDS * 8;
 
@@ -112,38 +116,88 @@ fn text_words(topic_len: usize, headers_len: usize) -> usize {
 }
 
 impl Message {
-    /// A message with room for `data_len` bytes of data (zeros; fill with [`data_mut`](Message::data_mut)). Headers
-    /// without text are `{}`; whether they are JSON is for the caller to know.
+    /// A message with room for `data_len` bytes of data, to be filled with [`data_mut`](Message::data_mut) before anybody sees
+    /// it. Headers without text are `{}`; whether they are JSON is for the caller to know.
     /// Memory that cannot be had is an error (`TooLarge`), never an abort.
     pub(crate) fn new(head: MessageHead, topic: &str, headers_json: &str, data_len: usize) -> Result<Message> {
-        let headers_json = if headers_json.is_empty() { "{}" } else { headers_json };
-        let data_word = FIXED_WORDS.saturating_add(text_words(topic.len(), headers_json.len()));
-        let words = data_word.saturating_add(data_len.div_ceil(8));
-        let mut block: Vec<u64> = Vec::new();
-        if block.try_reserve_exact(words).is_err() {
-            return Err(no_memory(topic, headers_json.len(), data_len));
+        let lengths = (topic.len(), headers_json.len(), data_len);
+        let mut message = Message::with_room(head, lengths).ok_or_else(|| no_memory(topic, lengths.1, data_len))?;
+        let (topic_room, headers_room) = message.texts_mut();
+        topic_room.copy_from_slice(topic.as_bytes());
+        if !headers_json.is_empty() {
+            headers_room.copy_from_slice(headers_json.as_bytes());
         }
-
-        let mut fixed = [0; FIXED_WORDS];
-        fixed[ID] = head.id;
-        fixed[TIMESTAMP_US] = head.timestamp_us as u64;
-        fixed[TOPIC_LEN] = topic.len() as u64;
-        fixed[DATA_LEN] = data_len as u64;
-        fixed[HEADERS_LEN] = headers_json.len() as u64;
-        fixed[KIND] = kind_word(head.kind);
-        fixed[DROPPED_BEFORE] = head.dropped_before;
-        fixed[EPOCH] = head.epoch;
-        fixed[OFFSET] = head.offset;
-        fixed[BLOCK_WORDS_INDEX] = words as u64;
-        block.extend_from_slice(&fixed);
-        block.resize(words, 0);
-
-        let (topic_part, rest) = bytes::of_mut(&mut block)[FIXED_BYTES..].split_at_mut(topic.len());
-        topic_part.copy_from_slice(topic.as_bytes());
-        rest[1..=headers_json.len()].copy_from_slice(headers_json.as_bytes());
-        let mut message = Message { block: block.into_boxed_slice() };
-        message.set_pointers();
         Ok(message)
+    }
+
+    /// A message with room for texts and data of these lengths (topic, headers, data), filled by `fill`; `None`: the texts are
+    /// not UTF-8. Headers of no length are `{}`. As [`new`](Message::new) otherwise, for texts that are nowhere else yet.
+    #[inline]
+    pub(crate) fn filled(
+        head: MessageHead,
+        lengths: (usize, usize, usize),
+        fill: impl FnOnce(&mut [u8], &mut [u8], &mut [u8]),
+    ) -> Result<Option<Message>> {
+        let (topic_len, headers_len, data_len) = lengths;
+        let Some(mut message) = Message::with_room(head, lengths) else {
+            return Err(no_memory("of a record", headers_len, data_len));
+        };
+        let start = message.data_start();
+        let (texts, data) = bytes::of_mut(&mut message.block)[FIXED_BYTES..].split_at_mut(start - FIXED_BYTES);
+        let (topic, rest) = texts.split_at_mut(topic_len);
+        fill(topic, &mut rest[1..=headers_len], &mut data[..data_len]);
+        // The zeros between and behind them are ASCII.
+        let valid = texts.is_ascii()
+            || (std::str::from_utf8(&texts[..topic_len]).is_ok()
+                && std::str::from_utf8(&texts[topic_len + 1..=topic_len + headers_len]).is_ok());
+        Ok(valid.then_some(message))
+    }
+
+    /// Everything but texts and data: those are whatever the memory holds, but for `{}` where there are no headers.
+    #[inline]
+    fn with_room(head: MessageHead, (topic_len, headers_len, data_len): (usize, usize, usize)) -> Option<Message> {
+        let headers_room = if headers_len == 0 { NO_HEADERS.len() } else { headers_len };
+        let data_word = FIXED_WORDS.saturating_add(text_words(topic_len, headers_room));
+        let words = data_word.saturating_add(data_len.div_ceil(8));
+        let mut message = Message { block: block::take(words)? };
+        let block = &mut message.block[..];
+        let base = block.as_mut_ptr().expose_provenance();
+        // The NULs behind the texts, and the padding.
+        block[data_word - 1] = 0;
+        if let Some(last) = block.get_mut(words - 1) {
+            *last = 0;
+        }
+        let headers_at = FIXED_BYTES + topic_len + 1;
+        let len = block.len();
+        block[..FIXED_WORDS].copy_from_slice(&[
+            head.id,
+            head.timestamp_us as u64,
+            (base + FIXED_BYTES) as u64,
+            topic_len as u64,
+            (base + data_word * 8) as u64,
+            data_len as u64,
+            (base + headers_at) as u64,
+            headers_room as u64,
+            kind_word(head.kind),
+            head.dropped_before,
+            head.epoch,
+            head.offset,
+            len as u64,
+        ]);
+        let texts = bytes::of_mut(block);
+        texts[headers_at - 1] = 0;
+        texts[headers_at + headers_room] = 0;
+        if headers_len == 0 {
+            texts[headers_at..headers_at + headers_room].copy_from_slice(NO_HEADERS);
+        }
+        Some(message)
+    }
+
+    /// The room for topic and headers.
+    fn texts_mut(&mut self) -> (&mut [u8], &mut [u8]) {
+        let (topic_len, headers_len) = (self.length(TOPIC_LEN), self.length(HEADERS_LEN));
+        let (topic, rest) = bytes::of_mut(&mut self.block)[FIXED_BYTES..].split_at_mut(topic_len);
+        (topic, &mut rest[1..=headers_len])
     }
 
     /// Makes the pointers of `ps_message` point into this block.
@@ -196,8 +250,9 @@ impl Message {
 
     /// The block, for the C ABI: it begins with a `ps_message`. Whoever makes a raw pointer of it exposes that
     /// pointer's provenance, since the pointers inside are addresses only.
-    pub(crate) fn into_block(self) -> Box<[u64]> {
-        self.block
+    #[inline]
+    pub(crate) fn into_block(mut self) -> Box<[u64]> {
+        std::mem::take(&mut self.block)
     }
 
     /// The block that [`into_block`](Message::into_block) gave.
@@ -263,6 +318,13 @@ impl Message {
     /// Managed topics: the position in the history; else 0.
     pub fn offset(&self) -> u64 {
         self.block[OFFSET]
+    }
+}
+
+impl Drop for Message {
+    #[inline]
+    fn drop(&mut self) {
+        block::give(std::mem::take(&mut self.block));
     }
 }
 
@@ -411,12 +473,36 @@ mod tests {
     }
 
     #[test]
-    fn data_begins_as_zeros_and_dropped_before_can_be_set() {
+    fn headers_may_be_missing_and_dropped_before_can_be_set() {
         let mut m = Message::new(HEAD, "t", "", 13).unwrap();
-        assert_eq!((m.data(), m.headers_json()), (&[0; 13][..], "{}"));
+        assert_eq!((m.data().len(), m.headers_json()), (13, "{}"));
         m.set_dropped_before(77);
         assert_eq!(m.dropped_before(), 77);
         assert!(m.headers().is_empty());
+    }
+
+    #[test]
+    fn what_is_filled_is_what_was_copied_if_that_is_text() {
+        let filled = |topic: &[u8], headers: &[u8], data: &[u8]| {
+            // A block that held something else before.
+            drop(message("zzzzzzzzzzzzzzzzzzzzzz", "{\"zzz\": 1}", &[0xff; 40]));
+            Message::filled(HEAD, (topic.len(), headers.len(), data.len()), |to_topic, to_headers, to_data| {
+                to_topic.copy_from_slice(topic);
+                to_headers.copy_from_slice(headers);
+                to_data.copy_from_slice(data);
+            })
+            .unwrap()
+        };
+        for (topic, headers) in [("a", ""), ("a.b", "{\"a\": 1}"), ("тест", "{\"é\": \"ü\"}"), ("", "")] {
+            for data in [&b""[..], b"1", b"12345678", &[7; 100]] {
+                let m = filled(topic.as_bytes(), headers.as_bytes(), data).unwrap();
+                assert_c_view(&m, topic, if headers.is_empty() { "{}" } else { headers }, data);
+                assert_eq!((m.topic(), m.data()), (topic, data));
+            }
+        }
+        assert!(filled(b"\xff", b"", b"").is_none() && filled(b"a", b"\xd1", b"").is_none());
+        // Two halves of a character, one in each text.
+        assert!(filled(b"a\xd1", b"\x82", b"").is_none());
     }
 
     #[test]

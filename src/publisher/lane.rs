@@ -16,7 +16,7 @@ use crate::message::v1;
 use crate::ring::{Record, Sender};
 use crate::store::{FRESH_NS, Holder, Ids, Managed, Store, Target};
 use crate::sys::chaos;
-use crate::sys::clock::{Moment, TwoClocks};
+use crate::sys::clock::Moment;
 use crate::sys::exclusive::Exclusive;
 
 /// One thread's way to the channels that match a topic.
@@ -29,10 +29,9 @@ pub(super) struct Lane {
     /// The topic's history, if it is managed.
     managed: Option<Managing>,
     ids: Ids,
-    clocks: TwoClocks,
     /// When what is being published was, or a batch of it began to be.
     now: Moment,
-    /// When it was last used, monotonic nanoseconds, give or take [`FRESH_NS`].
+    /// When it was last used, nanoseconds of the wall clock, give or take [`FRESH_NS`].
     used: u64,
     /// Whether it keeps publishers of rings for itself.
     keeps: bool,
@@ -172,9 +171,8 @@ impl Lane {
         // A store that was deleted while it was known is made anew, once.
         for last in [false, true] {
             let store = Store::at(home)?;
-            let mut clocks = TwoClocks::default();
-            let (now, _) = clocks.now(FRESH_NS);
-            match store.registry().refresh(&store, now.monotonic_ns) {
+            let now = Moment::now();
+            match store.registry().refresh(&store, now) {
                 Ok(version) => {
                     let targets = store.registry().matching(topic);
                     return Ok(Lane {
@@ -182,9 +180,8 @@ impl Lane {
                         lines: targets.into_iter().map(Line::new).collect(),
                         managed: Managing::of(&store, topic),
                         ids: Ids::default(),
-                        clocks,
                         now,
-                        used: now.monotonic_ns,
+                        used: now.ns,
                         keeps: false,
                         is_held: false,
                         store,
@@ -215,13 +212,13 @@ impl Lane {
     /// Begins a publish: reads the clock, and learns which channels match.
     #[inline]
     pub(super) fn begin(&mut self, topic: &str, home: Option<&Path>) -> Result<()> {
-        let is_stale = self.read_clock();
-        let now = self.now.monotonic_ns;
-        match self.store.registry().refresh(&self.store, now) {
+        self.read_clock();
+        match self.store.registry().refresh(&self.store, self.now) {
             Ok(version) if version == self.version && !self.store.is_gone() => {}
             looked => self.follow(looked, topic, home)?,
         }
-        if is_stale {
+        if self.now.is_since(self.used, FRESH_NS) {
+            let now = self.now.ns;
             // Not with every message: the figure is shared, and nobody asks before it is much older.
             self.used = now;
             for kept in self.lines.iter().filter_map(|line| line.kept.as_ref()) {
@@ -234,12 +231,10 @@ impl Lane {
         Ok(())
     }
 
-    /// It is later than the last message of a batch may say. Whether the wall clock was asked.
+    /// It is later than the last message of a batch may say.
     #[inline]
-    pub(super) fn read_clock(&mut self) -> bool {
-        let (now, is_stale) = self.clocks.now(FRESH_NS);
-        self.now = now;
-        is_stale
+    pub(super) fn read_clock(&mut self) {
+        self.now = Moment::now();
     }
 
     /// The store has changed.
@@ -282,17 +277,17 @@ impl Lane {
         }
         let id = self.ids.next(terms.newest, self.now, &self.store)?;
         let mut record =
-            Record { id, timestamp_us: self.now.wall_us, topic, headers_json: headers, data, managed: None };
+            Record { id, timestamp_us: self.now.wall_us(), topic, headers_json: headers, data, managed: None };
         if let Some(managing) = &mut self.managed {
             // First: a channel that opens with a replay drops the live messages that the history had by then.
-            match managing.append_now(&self.store, &record, self.now.wall_us) {
+            match managing.append_now(&self.store, &record, self.now.wall_us()) {
                 Some(place) => record.managed = Some(place),
                 None => return self.deliver_managed(record, terms),
             }
             self.look_again(topic);
         }
         for at in 0..self.lines.len() {
-            let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us, terms.more) {
+            let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us(), terms.more) {
                 Ok(()) => continue,
                 Err(first) => first,
             };
@@ -306,7 +301,7 @@ impl Lane {
     #[inline]
     fn look_again(&mut self, topic: &str) {
         self.read_clock();
-        let looked = self.store.registry().refresh(&self.store, self.now.monotonic_ns);
+        let looked = self.store.registry().refresh(&self.store, self.now);
         // What cannot be looked at is told to the next publish.
         let is_new = looked.as_ref().is_ok_and(|version| *version != self.version);
         if is_new && !self.store.is_gone() && !chaos::planted("no look behind an append") {
@@ -326,11 +321,11 @@ impl Lane {
         // A topic that was deleted may have been created again.
         for _ in 0..2 {
             let Some(managing) = &mut self.managed else { break };
-            let appended = match managing.managed.appender(&store, self.now.monotonic_ns) {
+            let appended = match managing.managed.appender(&store, self.now.ns) {
                 Ok(Some(appender)) => {
                     let appended = sending.append(&appender);
                     // A publisher of its own, if there is room for it in the budget of descriptors.
-                    if self.keeps && managing.kept.is_none() && store.may_keep_open(self.now.monotonic_ns) {
+                    if self.keeps && managing.kept.is_none() && store.may_keep_open(self.now.ns) {
                         let sender = appender.lend(store.base()).ok();
                         managing.kept = sender.map(|sender| KeptHistory { appender, sender });
                     }
@@ -384,7 +379,7 @@ impl Lane {
     /// Ends a run of messages: every receiver knows of them when this returns.
     pub(super) fn finish(&mut self) {
         for line in &mut self.lines {
-            line.finish(self.now.wall_us);
+            line.finish(self.now.wall_us());
         }
     }
 

@@ -127,7 +127,7 @@ impl<'a> Sending<'a> {
         let entry = Entry::of(&self.record);
         let mut appended = Appended::NoSpace;
         if !appender.wants_file(&entry) {
-            appended = appender.append(self.store.base(), &entry, self.now.wall_us);
+            appended = appender.append(self.store.base(), &entry, self.now.wall_us());
         }
         if matches!(appended, Appended::NoSpace) {
             appended = self.append_by_file(appender, &entry).unwrap_or_else(Appended::Failed);
@@ -150,7 +150,7 @@ impl<'a> Sending<'a> {
     fn append_by_file(&mut self, appender: &Appender, entry: &Entry<'_>) -> Result<Appended> {
         self.write_prefix()?;
         self.admit(appender.owner)?;
-        let (base, now) = (Arc::clone(self.store.base()), self.now.wall_us);
+        let (base, now) = (Arc::clone(self.store.base()), self.now.wall_us());
         Ok(appender.append_file(&base, self.file()?, entry, now))
     }
 
@@ -216,7 +216,7 @@ impl<'a> Sending<'a> {
     ) -> Result<()> {
         let interrupted = self.wait_for_room(&mut full, lines, full_timeout, tally);
         for at in full {
-            match lines[at].target.outbox(self.store, self.now.monotonic_ns) {
+            match lines[at].target.outbox(self.store, self.now.ns) {
                 Ok(Some(outbox)) => tally.full(&outbox),
                 Ok(None) => {}
                 Err(error) => tally.refused(None, error),
@@ -233,7 +233,7 @@ impl<'a> Sending<'a> {
     }
 
     fn send_to(&mut self, line: &mut Line, tally: &mut Tally<'_>) -> Outcome {
-        let delivery = match line.send_now(self.store, &self.record, self.now.wall_us, false) {
+        let delivery = match line.send_now(self.store, &self.record, self.now.wall_us(), false) {
             Ok(()) => Delivery::Taken,
             Err(Some(delivery)) => delivery,
             Err(None) => return self.send_slowly(line, false, tally),
@@ -257,7 +257,7 @@ impl<'a> Sending<'a> {
     /// To a channel on the files transport, or to a ring by a file or (unless `by_file`) for the first time.
     #[cold]
     fn send_slowly(&mut self, line: &mut Line, mut by_file: bool, tally: &mut Tally<'_>) -> Outcome {
-        let now = self.now.monotonic_ns;
+        let now = self.now.ns;
         let outbox = match line.target.outbox(self.store, now) {
             Ok(Some(outbox)) => outbox,
             Ok(None) => return Outcome::Settled,
@@ -303,7 +303,7 @@ impl<'a> Sending<'a> {
                     Delivery::Failed(error)
                 })
             } else {
-                outbox.deliver_record(self.store.base(), &self.record, self.now.wall_us)
+                outbox.deliver_record(self.store.base(), &self.record, self.now.wall_us())
             };
             match delivery {
                 Delivery::Taken => {
@@ -455,13 +455,13 @@ const NEWS_WAIT: Duration = Duration::from_millis(100);
 /// Tells the channels on exactly this topic that it was deleted.
 pub(crate) fn announce_deletion(store: &Store, topic: &str, epoch: u64) -> Result<()> {
     let now = Moment::now();
-    store.registry().refresh(store, now.monotonic_ns)?;
+    store.registry().refresh(store, now)?;
     let mut targets = store.registry().matching(topic);
     targets.retain(|target| target.pattern.as_str() == topic);
     let mut lines: Vec<Line> = targets.into_iter().map(Line::new).collect();
     let record = Record {
         id: store.next_ids(now, 1)?,
-        timestamp_us: now.wall_us,
+        timestamp_us: now.wall_us(),
         topic,
         headers_json: "{}",
         data: b"",

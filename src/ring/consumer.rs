@@ -6,7 +6,7 @@ use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, 
 
 use super::sync;
 use super::words::{ChunkState, ChunkWord, Ref};
-use super::{BELL, HAZARD, HEAD, Locks, Memory, Ring};
+use super::{BELL, HAZARD, HEAD, Locks, Memory, Ring, TAKEN};
 use crate::sys::chaos::{self, planted};
 
 /// Positions that may be consumed before `head` is moved past them: in a batch, moving it each time costs more than reading.
@@ -39,12 +39,20 @@ pub(crate) struct Consumer {
     chunk: Option<u32>,
     /// Drop-oldest: positions that others have dropped since the last message.
     lost: u64,
+    /// Drop-oldest: what it took itself.
+    taken: u64,
     consumed: u64,
 }
 
 impl Consumer {
     pub(crate) fn new() -> Consumer {
-        Consumer { next: (0, 0), published: (0, 0), slots_reserved: 0, chunk: None, lost: 0, consumed: 0 }
+        Consumer { next: (0, 0), published: (0, 0), slots_reserved: 0, chunk: None, lost: 0, taken: 0, consumed: 0 }
+    }
+
+    /// The position behind the last one that it took.
+    #[cfg(not(loom))]
+    pub(crate) fn taken(&self) -> u64 {
+        self.next.0
     }
 
     /// The position behind the last one that it took.
@@ -58,6 +66,7 @@ impl Consumer {
     pub(crate) fn start_at(&mut self, position: u64) {
         self.next = (position, 0);
         self.published = self.next;
+        self.taken = position;
     }
 
     /// Messages dropped just before the one that was taken last.
@@ -162,6 +171,8 @@ impl Consumer {
             // Saturating: the head comes from shared memory.
             self.lost = self.lost.saturating_add(head.0.wrapping_sub(self.next.0));
             (self.next, self.published) = (next, next);
+            self.taken = self.taken.wrapping_add(1);
+            ring.word(TAKEN).store(self.taken, Relaxed);
             chaos::point("ring.claimed");
             let taken = self.read(ring, word, read);
             chaos::point("ring.read");
@@ -171,9 +182,12 @@ impl Consumer {
         }
     }
 
-    /// Counts a message that was dropped in part: its file is gone.
-    pub(crate) fn count_lost(&mut self) {
+    /// Drop-oldest: what was taken last had been dropped in part: its file is gone.
+    #[cfg(not(loom))]
+    pub(crate) fn count_lost<M: Memory>(&mut self, ring: &Ring<M>) {
         self.lost = self.lost.saturating_add(1);
+        self.taken = self.taken.wrapping_sub(1);
+        ring.word(TAKEN).store(self.taken, Relaxed);
     }
 
     #[inline]

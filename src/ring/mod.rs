@@ -88,7 +88,7 @@ pub(crate) use consumer::{Consumer, Taken};
 pub(crate) use look::{Look, Place, Seen};
 pub(crate) use memory::{Locks, Memory};
 #[cfg(not(loom))]
-pub(crate) use peek::unread;
+pub(crate) use peek::{Glance, glance};
 pub(crate) use producer::{Outcome, Producer};
 #[cfg(not(loom))]
 pub(crate) use receive::RingInbox;
@@ -115,6 +115,8 @@ const APART: usize = 16;
 /// The position of the next message to be consumed, and in the next word its total: the bytes of all messages before it. The
 /// two only change together.
 pub(crate) const HEAD: usize = HOT;
+/// Drop-oldest: how many the consumer took; what `head` is ahead of it was dropped.
+pub(crate) const TAKEN: usize = HEAD + 2;
 /// Drop-oldest: 1 + the chunk that the consumer reads; 0: none.
 pub(crate) const HAZARD: usize = HOT + APART;
 /// Odd: the consumer sleeps, or is about to.
@@ -161,8 +163,11 @@ impl Layout {
         // Chunks of 64 KiB, smaller ones where the bound would be few: publishers own one each.
         let chunk_size = (bytes / 64).next_power_of_two().clamp(CHUNK_MIN, u64::from(CHUNK_MAX));
         // More than the bound needs: chunks have ends too short for a message, publishers of few messages fill theirs slowly.
-        let chunks = bytes.div_ceil(chunk_size).checked_mul(5)?.div_ceil(4).checked_add(SPARE_CHUNKS)?;
-        let chunks = u32::try_from(chunks).ok().filter(|&chunks| chunks <= CHUNKS_MAX)?;
+        let least = bytes.div_ceil(chunk_size);
+        let chunks = least.saturating_mul(5).div_ceil(4).saturating_add(SPARE_CHUNKS).min(u64::from(CHUNKS_MAX)) as u32;
+        if least > u64::from(chunks) {
+            return None;
+        }
         let chunk_size = chunk_size as u32;
         let layout = Layout { slots, bound: messages, bytes_bound: bytes, chunks, chunk_size, drop_oldest };
         Some(layout).filter(Layout::is_valid)

@@ -32,6 +32,8 @@ pub(crate) enum Outcome {
     Full,
     /// The bounds are not reached, but no chunk has room; a message in a file needs none.
     NoSpace,
+    /// Taken, in place of older ones.
+    Displacing,
     /// Its pages cannot be had.
     NoMemory(io::Error),
     /// The receiver has closed the channel.
@@ -68,6 +70,8 @@ pub(crate) struct Producer<L> {
     pub(super) end: u64,
     /// Chunks that it owned before, oldest first.
     pub(super) recent: VecDeque<u32>,
+    /// Whether it has dropped a message.
+    dropped: bool,
     /// For a planted fault.
     state: u64,
 }
@@ -101,6 +105,7 @@ impl<L: Locks> Producer<L> {
             offset: 0,
             end: head.0,
             recent: VecDeque::with_capacity(ROTATION + 1),
+            dropped: false,
             state: 0,
         })
     }
@@ -199,7 +204,7 @@ impl<L: Locks> Producer<L> {
                 return Outcome::Gone;
             }
         }
-        pushed
+        if std::mem::take(&mut self.dropped) && !refused { Outcome::Displacing } else { pushed }
     }
 
     fn raise_hint<M: Memory>(&self, ring: &Ring<M>) {
@@ -287,7 +292,10 @@ impl<L: Locks> Producer<L> {
                 };
                 let length = self.position.wrapping_sub(head.0).min(ring.layout.slots);
                 match ring.drop_oldest(head, length, fits, unlink, &mut self.slots_reserved) {
-                    Some(head) => self.head = head,
+                    Some(head) => {
+                        self.head = head;
+                        self.dropped = true;
+                    }
                     // Somebody else moved head, or the words contradict each other.
                     None if ring.head() == head => return Err(Outcome::Corrupt),
                     None => {}

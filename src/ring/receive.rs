@@ -4,6 +4,7 @@
 
 mod batch;
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use super::words::Ref;
 use super::{CLOSED, Consumer, FileLocks, Layout, Ring, STATE, SharedMemory, Taken, record};
 use crate::control::Control;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::message::Message;
 use crate::sys::clock;
@@ -22,9 +23,14 @@ use crate::sys::fd::Fd;
 /// Memory is given back at most this often: in a queue that fills and drains a thousand times a second, taking it anew each
 /// time would cost more than the messages.
 const REST_NS: u64 = 10_000_000;
-/// How often a receiver looks for a message before it yields, and how long it pauses before each look: about 100 ns.
-const LOOKS: u32 = 10;
-const PAUSES: u32 = 5;
+/// How long a receiver that finds the ring empty waits before it looks again: the longest is less than a reader notices, and
+/// enough for a dozen messages.
+const NAP_MIN_NS: u64 = 100;
+const NAP_MAX_NS: u64 = 1_000;
+/// For how long it goes on looking before it yields.
+const NAPPING_NS: u64 = 1_000;
+/// Pauses between two looks at the clock.
+const PAUSES: u32 = 2;
 /// How often a receiver yields before it sleeps.
 const YIELDS: u32 = 50;
 
@@ -37,8 +43,13 @@ pub(crate) struct RingInbox {
     control: Arc<Control>,
     base: Arc<Directory>,
     directory: Vec<u8>,
+    /// A message that was taken and lies in a file which could not be opened yet.
+    waiting: Option<u32>,
     /// When memory was last given back.
     rested: Option<u64>,
+    /// The next nap, and the position at which the last one was taken.
+    nap_ns: u64,
+    taken_before: u64,
 }
 
 impl RingInbox {
@@ -58,26 +69,43 @@ impl RingInbox {
             control,
             base,
             directory: directory.to_vec(),
+            waiting: None,
             rested: None,
+            nap_ns: NAP_MIN_NS,
+            taken_before: 0,
         }
     }
 
     pub(crate) fn has_message(&mut self) -> bool {
-        self.consumer.has_message(&self.ring)
+        self.waiting.is_some() || self.consumer.has_message(&self.ring)
     }
 
     /// Waits for a moment, then gives others the processor a few times: a publisher that is at work is worth waiting for, since
     /// waking a sleeper costs it a system call and the sleeper twenty microseconds.
     ///
-    /// The next slot is looked at now and then only: each look takes its cache line from the publisher that is about to write
-    /// to it, and slows it down.
+    /// Each look at the next slot takes its cache line from the publisher that is about to write to it. Who takes one message
+    /// as soon as it is there slows a stream of them down to what the line takes to go there and back; so a receiver that
+    /// finds several messages after a nap takes a longer one the next time.
     pub(crate) fn comes_soon(&mut self) -> bool {
-        for _ in 0..LOOKS {
+        let taken = self.consumer.taken();
+        let several = taken.wrapping_sub(self.taken_before) > 1;
+        self.taken_before = taken;
+        self.nap_ns = if several { (self.nap_ns * 2).min(NAP_MAX_NS) } else { (self.nap_ns / 2).max(NAP_MIN_NS) };
+        let begin = clock::monotonic_ns();
+        let (mut due, end) = (begin + self.nap_ns, begin + self.nap_ns + NAPPING_NS);
+        loop {
+            let now = clock::monotonic_ns();
+            if now >= due {
+                if self.has_message() {
+                    return true;
+                }
+                if now >= end {
+                    break;
+                }
+                due = now + NAP_MIN_NS;
+            }
             for _ in 0..PAUSES {
                 std::hint::spin_loop();
-            }
-            if self.has_message() {
-                return true;
             }
         }
         for _ in 0..YIELDS {
@@ -126,30 +154,29 @@ impl RingInbox {
     #[inline]
     fn take(&mut self) -> Result<Option<Message>> {
         loop {
-            let taken = self.consumer.next(&self.ring, |memory, place, at| match place {
-                Ref::Record { len, .. } => record::read(memory, at, len).map(Ok),
-                Ref::File { tag, .. } => Ok(Err(tag)),
-            });
+            let taken = match self.waiting.take() {
+                Some(tag) => Some(Taken::Message(Ok(Err(tag)))),
+                None => self.consumer.next(&self.ring, |memory, place, at| match place {
+                    Ref::Record { len, .. } => record::read(memory, at, len).map(Ok),
+                    Ref::File { tag, .. } => Ok(Err(tag)),
+                }),
+            };
             let message = match taken {
                 None => return Ok(None),
                 Some(Taken::Malformed) => None,
                 Some(Taken::Message(result)) => match result? {
                     Ok(message) => message,
-                    Err(tag) => match self.take_file(tag)? {
-                        Some(parsed) => parsed,
-                        // A publisher was about to drop it, and removed the file.
-                        None => {
-                            self.consumer.count_lost();
-                            continue;
-                        }
-                    },
+                    Err(tag) => {
+                        let Some(message) = self.take_file(tag)? else { continue };
+                        Some(message)
+                    }
                 },
             };
             let Some(mut message) = message else {
                 self.control.count_malformed();
                 continue;
             };
-            let lost = self.take_lost();
+            let lost = self.consumer.take_lost();
             if lost > 0 {
                 message.set_dropped_before(lost);
             }
@@ -157,29 +184,34 @@ impl RingInbox {
         }
     }
 
-    /// How many were lost just before the message that was taken last; counts them.
-    #[inline]
-    fn take_lost(&mut self) -> u64 {
-        let lost = self.consumer.take_lost();
-        if lost > 0 {
-            self.control.count_dropped(lost);
-        }
-        lost
-    }
-
-    /// The message in a file; `None`: there is no file; `Some(None)`: it is no message.
+    /// The message in a file; `None`: there is none, and that was counted. On an error it waits to be asked for again.
     #[cold]
     #[inline(never)]
-    fn take_file(&mut self, tag: u32) -> Result<Option<Option<Message>>> {
+    fn take_file(&mut self, tag: u32) -> Result<Option<Message>> {
         let name = super::send::file_name(tag);
         let path = EntryPath::new(&self.directory, name.as_bytes());
         let file = match self.base.open_at(path.as_c_str(), libc::O_RDONLY, 0) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(_) => return Ok(Some(None)),
+            // A publisher that was about to drop the message has removed its file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.ring.layout.drop_oldest => {
+                self.consumer.count_lost(&self.ring);
+                return Ok(None);
+            }
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+                self.waiting = Some(tag);
+                let directory = String::from_utf8_lossy(&self.directory);
+                return Err(Error::os(format_args!("opening a message of channel '{directory}'"), error));
+            }
+            Err(_) => {
+                self.control.count_malformed();
+                return Ok(None);
+            }
         };
         let parsed = files::read_message(file.as_fd(), &mut [0; files::FIRST_READ])?;
         let _ = self.base.unlink(path.as_c_str());
-        Ok(Some(parsed.map(|(message, _)| message)))
+        if parsed.is_none() {
+            self.control.count_malformed();
+        }
+        Ok(parsed.map(|(message, _)| message))
     }
 }

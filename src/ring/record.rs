@@ -19,8 +19,6 @@ use crate::error::Result;
 use crate::message::{Message, MessageHead};
 
 const HEAD: usize = 24;
-/// Topics and headers of up to this many bytes are copied to the stack.
-const SHORT: usize = 512;
 
 /// The message of a managed topic: epoch and offset follow the head.
 const MANAGED: u16 = 1;
@@ -97,9 +95,11 @@ impl Parts {
     #[inline]
     pub(crate) fn read(memory: &impl Memory, at: usize, len: u32) -> Option<Parts> {
         let len = len as usize;
+        if len < HEAD {
+            return None;
+        }
         let mut head = [0; HEAD + PLACE];
-        let head_len = HEAD.min(len);
-        memory.copy_out(at, &mut head[..head_len]);
+        memory.copy_out(at, &mut head[..HEAD]);
         let flags = u16::from_ne_bytes([head[18], head[19]]);
         let start = match flags {
             0 => HEAD,
@@ -133,23 +133,13 @@ impl Parts {
 /// Copies a record of `len` bytes out of the memory; `Ok(None)`: it is none.
 pub(crate) fn read(memory: &impl Memory, at: usize, len: u32) -> Result<Option<Message>> {
     let Some(parts) = Parts::read(memory, at, len) else { return Ok(None) };
-    let text_len = parts.topic_len + parts.headers_len;
-    let (mut on_stack, mut on_heap);
-    let text: &mut [u8] = if text_len <= SHORT {
-        on_stack = [0; SHORT];
-        &mut on_stack[..text_len]
-    } else {
-        // A record is no longer than a chunk.
-        on_heap = vec![0; text_len];
-        &mut on_heap
-    };
-    memory.copy_out(parts.at, text);
-    let (topic, headers) = text.split_at(parts.topic_len);
-    let (Ok(topic), Ok(headers)) = (std::str::from_utf8(topic), std::str::from_utf8(headers)) else {
-        return Ok(None);
-    };
     let head = MessageHead::of_history(parts.id, parts.timestamp_us as u64, parts.epoch, parts.offset);
-    let mut message = Message::new(head, topic, headers, parts.data_len)?;
-    memory.copy_out(parts.at + text_len, message.data_mut());
-    Ok(Some(message))
+    let lengths = (parts.topic_len, parts.headers_len, parts.data_len);
+    Message::filled(head, lengths, |topic, headers, data| {
+        memory.copy_out(parts.at, topic);
+        if !headers.is_empty() {
+            memory.copy_out(parts.at + topic.len(), headers);
+        }
+        memory.copy_out(parts.at + parts.topic_len + parts.headers_len, data);
+    })
 }

@@ -124,7 +124,7 @@ fn publish(test: &TestRing, producer: &mut Producer<FileLocks>, number: u64, len
 
 fn took(outcome: Outcome) -> bool {
     match outcome {
-        Outcome::Taken => true,
+        Outcome::Taken | Outcome::Displacing => true,
         Outcome::Full | Outcome::NoSpace => false,
         other => panic!("{other:?}"),
     }

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::files::{FORMIX_TMP_AGE, NEW, QUEUE, TMP};
 use crate::history;
 use crate::sys::chaos;
-use crate::sys::clock;
+use crate::sys::clock::{self, Moment};
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fifo;
 use crate::sys::lock;
@@ -66,7 +66,7 @@ pub fn cleanup(home: Option<&Path>) -> Result<u64> {
 /// What every open of a channel does for the store, now and then: looks at a few channels and removes the dead among them,
 /// and what is left of them in `tmp`.
 pub(crate) fn step(store: &Store) {
-    let Ok(page) = store.page(clock::monotonic_ns()) else { return };
+    let Ok(page) = store.page(Moment::now()) else { return };
     // Nobody else takes this step for now; how long it pays to wait is known once the store has been listed.
     if !page.claim_cleaning(|| 0) {
         return;

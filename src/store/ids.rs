@@ -150,7 +150,7 @@ impl Ids {
     /// The next id, for a message published at `now`.
     #[inline]
     pub(crate) fn next(&mut self, newest: &AtomicU64, now: Moment, store: &Store) -> Result<u64> {
-        let fresh = now.monotonic_ns.wrapping_sub(self.taken_ns) < FRESH_NS;
+        let fresh = !now.is_since(self.taken_ns, FRESH_NS);
         // Relaxed: what matters is that one thread never sees an older value after a newer one.
         if self.next == self.end || !fresh || newest.load(Relaxed) != self.start {
             self.take(newest, now, fresh, store)?;
@@ -165,7 +165,7 @@ impl Ids {
         let used = self.next - self.start;
         let count = if fresh { (2 * used).clamp(1, BLOCK) } else { used.clamp(1, BLOCK) };
         self.start = store.next_ids(now, count)?;
-        (self.next, self.end, self.taken_ns) = (self.start, self.start + count, now.monotonic_ns);
+        (self.next, self.end, self.taken_ns) = (self.start, self.start + count, now.ns);
         newest.fetch_max(self.start, Relaxed);
         Ok(self.start)
     }

@@ -9,6 +9,7 @@ use super::{cleanup, layout};
 use crate::control::{self, Counters, FullPolicy, Terms, Transport};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::ring::Glance;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::topic::Pattern;
 
@@ -53,6 +54,7 @@ impl ChannelStats {
         terms: &Terms,
         counters: Counters,
         unread: (u64, u64),
+        ring: Glance,
         alive: bool,
     ) -> ChannelStats {
         ChannelStats {
@@ -63,13 +65,13 @@ impl ChannelStats {
             alive,
             foreign: false,
             pid: i64::from(terms.pid),
-            unread_messages: unread.0,
-            unread_bytes: unread.1,
+            unread_messages: unread.0 + ring.messages,
+            unread_bytes: unread.1 + ring.bytes,
             capacity_messages: terms.capacity_messages,
             capacity_bytes: terms.capacity_bytes,
             received: counters.received,
             rejected: counters.rejected,
-            dropped: counters.dropped,
+            dropped: counters.dropped + ring.dropped,
             malformed: counters.malformed,
         }
     }
@@ -132,10 +134,8 @@ fn look_at(home: &Path, base: &Directory, name: &[u8]) -> Option<ChannelStats> {
     let page = EntryPath::new(name, control::FILE);
     if let Ok(file) = base.open_at(page.as_c_str(), libc::O_RDONLY, 0) {
         if let Ok((terms, counters)) = control::inspect(file.as_fd()) {
-            let in_ring = terms.ring.as_ref().and_then(|ring| crate::ring::unread(file.as_fd(), ring).ok());
-            let in_ring = in_ring.unwrap_or_default();
-            let unread = (unread.0 + in_ring.0, unread.1 + in_ring.1);
-            return Some(ChannelStats::new(path, &terms, counters, unread, alive));
+            let ring = terms.ring.as_ref().and_then(|ring| crate::ring::glance(file.as_fd(), ring).ok());
+            return Some(ChannelStats::new(path, &terms, counters, unread, ring.unwrap_or_default(), alive));
         }
     }
     Some(ChannelStats {

@@ -42,7 +42,7 @@ use registry::Registry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::FileMode;
 use crate::sys::chaos;
-use crate::sys::clock::{self, Moment};
+use crate::sys::clock::Moment;
 use crate::sys::directory::{self, Directory};
 use crate::sys::fd;
 use crate::sys::fork::PerProcess;
@@ -79,21 +79,21 @@ pub(crate) struct Store {
     base: Arc<Directory>,
     access: Access,
     page: RwLock<Arc<StorePage>>,
-    /// When the page was last found in its place, monotonic nanoseconds.
+    /// When the page was last found in its place, nanoseconds of the wall clock.
     page_checked: AtomicU64,
     registry: Registry,
     /// Descriptors of channels open for sending.
     outboxes: Arc<AtomicUsize>,
     /// Who keeps such channels besides the registry.
     holders: Mutex<Vec<Weak<dyn Holder>>>,
-    /// When they were last looked through for idle ones, monotonic nanoseconds.
+    /// When they were last looked through for idle ones, nanoseconds of the wall clock.
     idle_looked: AtomicU64,
     gone: AtomicBool,
 }
 
 /// Something that keeps channels open for sending.
 pub(crate) trait Holder: std::fmt::Debug + Send + Sync {
-    /// Closes those that were last used before this time, monotonic nanoseconds; answers how many. Never waits.
+    /// Closes those that were last used before this time, nanoseconds of the wall clock; answers how many. Never waits.
     fn close_idle(&self, before: u64) -> usize;
 }
 
@@ -185,7 +185,7 @@ impl Store {
             base: Arc::new(base),
             access,
             page: RwLock::new(Arc::new(page)),
-            page_checked: AtomicU64::new(clock::monotonic_ns()),
+            page_checked: AtomicU64::new(Moment::now().ns),
             registry: Registry::new(),
             outboxes: Arc::default(),
             holders: Mutex::default(),
@@ -244,13 +244,13 @@ impl Store {
         self.gone.load(Relaxed)
     }
 
-    fn page(&self, now: u64) -> Result<Arc<StorePage>> {
+    fn page(&self, now: Moment) -> Result<Arc<StorePage>> {
         let checked = self.page_checked.load(Relaxed);
         let page = Arc::clone(&self.page.read().unwrap_or_else(|poisoned| poisoned.into_inner()));
-        if now.saturating_sub(checked) < PAGE_CHECK_NS {
+        if !now.is_since(checked, PAGE_CHECK_NS) {
             return Ok(page);
         }
-        self.page_checked.store(now, Relaxed);
+        self.page_checked.store(now.ns, Relaxed);
         if page.is_current(&self.base) {
             return Ok(page);
         }
@@ -261,7 +261,7 @@ impl Store {
 
     /// New ids for `count` messages published at this time: this one and those behind it.
     pub(crate) fn next_ids(&self, now: Moment, count: u64) -> Result<u64> {
-        Ok(self.page(now.monotonic_ns)?.next_ids(now.wall_us, count))
+        Ok(self.page(now)?.next_ids(now.wall_us(), count))
     }
 
     /// From now on asks this one too to close what is idle.
@@ -281,7 +281,7 @@ impl Store {
         // Looking at all of them is not for every publish.
         let looked = self.idle_looked.load(Relaxed);
         within()
-            || (now.saturating_sub(looked) >= IDLE_NS / 10 && {
+            || (now.wrapping_sub(looked) >= IDLE_NS / 10 && {
                 self.idle_looked.store(now, Relaxed);
                 self.close_idle(now.saturating_sub(IDLE_NS)) > 0 && within()
             })

@@ -23,7 +23,7 @@ use crate::control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Outbox;
 use crate::history::{self, Appender};
-use crate::sys::clock;
+use crate::sys::clock::{self, Moment};
 use crate::sys::directory::{EntryPath, Kind};
 use crate::sys::watch::{Event, Watch};
 use crate::topic::{Index, Pattern};
@@ -57,7 +57,7 @@ impl PartialEq for Target {
 
 #[derive(Debug)]
 pub(crate) struct Registry {
-    /// When the last look began, on the monotonic clock.
+    /// When the last look began, on the wall clock, in nanoseconds.
     looked: AtomicU64,
     /// Rises with every change.
     version: AtomicU64,
@@ -98,12 +98,12 @@ impl Registry {
     }
 
     /// Learns what has changed, and answers the version of what is known: the same version, the same channels.
-    /// `now`: monotonic, read since the publish began.
+    /// `now`: read since the publish began.
     #[inline]
-    pub(crate) fn refresh(&self, store: &Store, now: u64) -> Result<u64> {
+    pub(crate) fn refresh(&self, store: &Store, now: Moment) -> Result<u64> {
         // Acquire pairs with the Release below: who skips the look sees the version that the look led to.
-        if now.saturating_sub(self.looked.load(Acquire)) >= FRESH_NS {
-            self.look(store, now)?;
+        if now.is_since(self.looked.load(Acquire), FRESH_NS) {
+            self.look(store, now.ns)?;
         }
         Ok(self.version.load(Acquire))
     }

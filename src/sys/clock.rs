@@ -15,55 +15,31 @@ pub(crate) fn wall_us() -> u64 {
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
 }
 
-/// One moment on both clocks.
+/// One moment of the wall clock, which is all that a publish asks for: a message says when it was published, and what else
+/// depends on the time must bear a clock that is set.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    /// As [`monotonic_ns`].
-    pub monotonic_ns: u64,
-    /// As [`wall_us`].
-    pub wall_us: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub ns: u64,
 }
 
 impl Moment {
-    pub(crate) fn now() -> Moment {
-        Moment { monotonic_ns: monotonic_ns(), wall_us: wall_us() }
-    }
-}
-
-/// Tells both clocks by reading one: how far they lie apart is measured once in a few microseconds.
-#[derive(Debug, Default)]
-pub(crate) struct TwoClocks {
-    /// The wall clock's nanoseconds less the monotonic clock's, wrapping.
-    apart: u64,
-    /// When that was measured, on the monotonic clock.
-    measured_ns: u64,
-}
-
-impl TwoClocks {
-    /// Now, with a wall clock that was read at most `fresh_ns` ago. Whether it was read just now.
     #[inline]
-    pub(crate) fn now(&mut self, fresh_ns: u64) -> (Moment, bool) {
-        let monotonic_ns = monotonic_ns();
-        let stale = monotonic_ns.wrapping_sub(self.measured_ns) >= fresh_ns;
-        if stale {
-            self.measure(monotonic_ns);
-        }
-        (Moment { monotonic_ns, wall_us: monotonic_ns.wrapping_add(self.apart) / 1_000 }, stale)
+    pub(crate) fn now() -> Moment {
+        let now = read(libc::CLOCK_REALTIME);
+        Moment { ns: now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64 }
     }
 
-    #[cold]
-    fn measure(&mut self, mut before: u64) {
-        // Whoever loses the processor between the two clocks' readings would take them for as far apart as that lasted.
-        for _ in 0..4 {
-            let wall = read(libc::CLOCK_REALTIME);
-            let after = monotonic_ns();
-            self.apart = (wall.tv_sec as u64 * 1_000_000_000 + wall.tv_nsec as u64).wrapping_sub(before);
-            self.measured_ns = before;
-            if after - before < 1_000 {
-                break;
-            }
-            before = after;
-        }
+    /// As [`wall_us`].
+    #[inline]
+    pub(crate) fn wall_us(self) -> u64 {
+        self.ns / 1_000
+    }
+
+    /// Whether `past` lies so many nanoseconds back, or the clock was set back since.
+    #[inline]
+    pub(crate) fn is_since(self, past: u64, ns: u64) -> bool {
+        self.ns.wrapping_sub(past) >= ns
     }
 }
 

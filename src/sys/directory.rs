@@ -164,6 +164,27 @@ impl Directory {
         status(self.fd()?)
     }
 
+    /// Whether it is on a file system that other hosts write to: memory mapped from there is not shared with them, nor, with
+    /// some, among the processes of this host. In doubt not.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_remote(&self) -> bool {
+        /// Numbers of linux/magic.h, and of the file systems' own sources: NFS, SMB, CIFS, SMB2, Ceph, AFS, 9P, Coda, NCP.
+        const REMOTE: [u32; 9] =
+            [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x00c3_6400, 0x5346_414f, 0x0102_1997, 0x7375_7245, 0x564c];
+        let Ok(fd) = self.fd() else { return false };
+        // SAFETY: all of it is numbers, for which zero is a value.
+        let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the descriptor is borrowed, and `found` is valid to write to.
+        let known = unsafe { libc::fstatfs(fd.as_raw_fd(), &mut found) } == 0;
+        known && REMOTE.contains(&(found.f_type as u32))
+    }
+
+    /// Only Linux says by a number what a file system is.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Calls `each` with the entries of a directory below, until it answers false.
     pub(crate) fn list(&self, path: &CStr, mut each: impl FnMut(Entry<'_>) -> bool) -> io::Result<()> {
         use nix::dir::{Dir, Type};

@@ -319,6 +319,12 @@ impl Baton {
     }
 }
 
+/// Ends this process (a forked child) with SIGALRM if it still runs then.
+pub fn kill_after(seconds: u32) {
+    // SAFETY: takes a number.
+    unsafe { libc::alarm(seconds) };
+}
+
 /// Sets this process's limit of open files (for a forked child). Answers the one before.
 pub fn limit_files(files: u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -141,13 +141,13 @@ impl Receiver {
 }
 
 fn open(run: &Path, terms: Terms) -> Option<Channel> {
+    let store = ChannelOptions { home: Some(run.join("store")), ..Default::default() };
     let options = ChannelOptions {
         full_policy: if terms.drop_oldest { FullPolicy::DropOldest } else { FullPolicy::Reject },
         capacity_messages: terms.capacity,
         capacity_bytes: terms.bytes,
         transport: if terms.ring { Transport::Ring } else { Transport::Files },
-        home: Some(run.join("store")),
-        ..Default::default()
+        ..store
     };
     match Channel::open(PATTERNS[terms.pattern], &options) {
         Ok(channel) => Some(channel),

@@ -1,5 +1,6 @@
 //! Processes of a run: started, killed, stopped, waited for, and never left behind.
 
+use std::ffi::CString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -118,4 +119,41 @@ pub fn run_directory() -> tempfile::TempDir {
     let mut run = tempfile::Builder::new().prefix("t-crash-").tempdir_in(parent).unwrap();
     run.disable_cleanup(std::env::var_os("CRASH_KEEP").is_some());
     run
+}
+
+/// A small file system for the thread that made it and the processes that it starts.
+pub struct Mount(CString);
+
+impl Mount {
+    pub fn new(on: &Path, size: &str) -> Mount {
+        std::fs::create_dir_all(on).unwrap();
+        let text = |text: &str| CString::new(text).unwrap();
+        let (root, none, kind, options) = (text("/"), text("none"), text("tmpfs"), text(&format!("size={size}")));
+        let on = text(on.to_str().unwrap());
+        // SAFETY: every string is NUL-terminated and outlives the calls.
+        unsafe {
+            assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            assert_eq!(libc::mount(none.as_ptr(), root.as_ptr(), none.as_ptr(), private, std::ptr::null()), 0);
+            assert_eq!(libc::mount(kind.as_ptr(), on.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()), 0);
+        }
+        Mount(on)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // SAFETY: NUL-terminated. What cannot be unmounted goes with the thread.
+        unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+/// Whether this process may mount. A test that needs to says so and passes otherwise.
+pub fn is_root() -> bool {
+    // SAFETY: cannot fail.
+    let root = unsafe { libc::geteuid() } == 0;
+    if !root {
+        println!("skipped: it mounts a small file system, which needs root");
+    }
+    root
 }

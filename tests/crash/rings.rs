@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::actor::{Receiver, Sender, Terms};
 use crate::journal::{self, Event};
-use crate::process::{Process, run_directory, until};
+use crate::process::{Mount, Process, is_root, run_directory, until};
 use crate::verdict;
 
 const RING: Terms = Terms { pattern: 4, drop_oldest: false, capacity: 0, bytes: 0, ring: true };
@@ -232,6 +232,34 @@ fn nobody_takes_the_id_of_the_dead_under_a_thief() {
         process.succeed();
     }
     drained(run, receiver);
+}
+
+/// A publisher dies around taking memory for the ring, and then there is no more to be had: nobody touches what is not there,
+/// and when there is space again all goes on.
+#[test]
+fn memory_that_a_dead_publisher_was_about_to_take_is_not_touched() {
+    if !is_root() {
+        return;
+    }
+    for point in ["ring.slots", "ring.slots-reserved", "ring.fresh", "ring.reserved"] {
+        let directory = run_directory();
+        let run = directory.path();
+        let _mount = Mount::new(&run.join("store"), "4m");
+        std::fs::write(run.join("full"), "").unwrap();
+        let receiver = waiting(run, "");
+        Process::start(run, 2, "publish topics=4 count=1 small=1", &format!("kill:{point}:1")).wait();
+        let filler = run.join("store/filler");
+        let mut file = std::fs::File::create(&filler).unwrap();
+        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+        Process::start(run, 3, "publish topics=4 count=3 small=1", "").succeed();
+        // Whoever sleeps in poll looks at the ring when a message comes, or at its end.
+        drop(file);
+        std::fs::remove_file(filler).unwrap();
+        let before = received(run);
+        assert!(Sender::new(run, 4, Duration::ZERO).send(TOPIC, 10));
+        soon("received", || received(run) > before);
+        end(run, receiver);
+    }
 }
 
 /// As many publishers as there are chunks die owning one each: small messages still find room in memory.

@@ -1,6 +1,5 @@
 //! Everything at once, with kills and stops at random.
 
-use std::ffi::CString;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,13 +9,14 @@ use rand::{Rng, SeedableRng};
 
 use crate::actor::{Sender, TOPICS};
 use crate::journal::{self, Event};
-use crate::process::{PATIENCE, Process, run_directory, until};
+use crate::process::{Mount, PATIENCE, Process, is_root, run_directory, until};
 use crate::verdict::{self, Summary};
 
 /// Numbers from here on are of formix-pubsub programs, which keep no journal.
 pub const FOREIGN: u64 = 1 << 40;
 
 /// Who takes part in a storm.
+#[derive(Clone, Copy)]
 pub struct Cast {
     /// Receivers that are stopped but never killed: every policy, capacity and way to wait, on patterns that overlap.
     keepers: &'static [&'static str],
@@ -110,6 +110,7 @@ pub const FULL: Cast = Cast {
     ],
 };
 
+#[derive(Clone)]
 pub struct Storm {
     pub cast: Cast,
     pub seconds: f64,
@@ -322,35 +323,14 @@ fn age_files_of_formix(run: &Path) {
     }
 }
 
-/// A small file system for the thread that made it and the processes that it starts.
-struct Mount(CString);
+/// Seconds that one storm lasts: its journals are kept in memory.
+const AT_ONCE: f64 = 20.0;
 
-impl Mount {
-    fn new(on: &Path, size: &str) -> Mount {
-        std::fs::create_dir_all(on).unwrap();
-        let text = |text: &str| CString::new(text).unwrap();
-        let (root, none, kind, options) = (text("/"), text("none"), text("tmpfs"), text(&format!("size={size}")));
-        let on = text(on.to_str().unwrap());
-        // SAFETY: every string is NUL-terminated and outlives the calls.
-        unsafe {
-            assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
-            let private = libc::MS_REC | libc::MS_PRIVATE;
-            assert_eq!(libc::mount(none.as_ptr(), root.as_ptr(), none.as_ptr(), private, std::ptr::null()), 0);
-            assert_eq!(libc::mount(kind.as_ptr(), on.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()), 0);
-        }
-        Mount(on)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // SAFETY: NUL-terminated. What cannot be unmounted goes with the thread.
-        unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_DETACH) };
-    }
+fn number(name: &str) -> Option<f64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
 fn settings(cast: Cast, seconds: f64) -> Storm {
-    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<f64>().unwrap());
     Storm {
         cast,
         seconds: number("PUBSUB_STORM_SECONDS").unwrap_or(seconds),
@@ -360,33 +340,45 @@ fn settings(cast: Cast, seconds: f64) -> Storm {
     }
 }
 
-fn tell(storm: &Storm) {
-    println!("seed {}", storm.seed);
-    println!("{:?}", rage(storm));
+/// Storms, one after the other, until they have lasted so long in all, and so many were killed.
+fn tell(storm: Storm) {
+    let kills = number("PUBSUB_STORM_KILLS").unwrap_or_default() as u64;
+    let (mut left, mut killed) = (storm.seconds, 0);
+    for seed in storm.seed.. {
+        println!("seed {seed}");
+        let begin = Instant::now();
+        let seconds = if left > 0.0 { left.min(AT_ONCE) } else { AT_ONCE };
+        let (summary, figures) = rage(&Storm { seconds, seed, ..storm.clone() });
+        println!("{summary:?}, {figures:?}");
+        left -= begin.elapsed().as_secs_f64();
+        killed += figures.killed;
+        if killed >= kills && left <= 0.0 {
+            return println!("{killed} killed in all");
+        }
+    }
 }
 
 #[test]
 fn nothing_is_lost_doubled_reordered_or_left_in_a_storm_over_rings() {
-    tell(&settings(RINGS, 6.0));
+    tell(settings(RINGS, 6.0));
 }
 
 #[test]
 fn memory_that_is_denied_is_an_error_and_no_signal_in_a_storm() {
-    tell(&Storm { space: Space::Denied, ..settings(FULL, 3.0) });
+    tell(Storm { space: Space::Denied, ..settings(FULL, 3.0) });
 }
 
 #[test]
 fn a_full_file_system_is_an_error_and_no_signal_in_a_storm() {
-    // SAFETY: cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        return println!("skipped: it mounts a small file system, which needs root");
+    if !is_root() {
+        return;
     }
-    tell(&Storm { space: Space::Little("4m"), ..settings(FULL, 4.0) });
+    tell(Storm { space: Space::Little("4m"), ..settings(FULL, 4.0) });
 }
 
 #[test]
 fn nothing_is_lost_doubled_reordered_or_left_in_a_storm() {
-    tell(&settings(FILES, 4.0));
+    tell(settings(FILES, 4.0));
 }
 
 #[test]
@@ -396,5 +388,5 @@ fn nor_with_formix_programs_in_it() {
         println!("skipped: PUBSUB_FORMIX_PYTHON names no Python with formix-pubsub");
         return;
     }
-    tell(&Storm { formix, ..settings(MIXED, 4.0) });
+    tell(Storm { formix, ..settings(MIXED, 4.0) });
 }

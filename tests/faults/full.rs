@@ -14,6 +14,7 @@ crate::transports::on_each_transport! {
     making_a_store_on_a_full_file_system_is_an_error,
     a_store_without_inodes_is_full,
     a_reason_other_than_a_full_queue_is_told_first,
+    memory_may_run_out_at_every_step,
 }
 
 fn mount(on: &Path, kind: &str, flags: libc::c_ulong, options: &str) {
@@ -86,6 +87,67 @@ fn publishing_to_a_full_store_is_an_error_and_goes_on_when_there_is_space(transp
         assert_eq!(drain(&mut channel).len(), taken);
         channel.close().unwrap();
         assert!(home.channels().is_empty());
+    });
+}
+
+/// Leaves so many pages free; what to remove to have the others back.
+fn fill_but(home: &Home, pages: u64) -> std::path::PathBuf {
+    let path = home.path().join("filler");
+    let file = fs::File::create(&path).unwrap();
+    let place = CString::new(home.path().to_str().unwrap()).unwrap();
+    // SAFETY: NUL-terminated; an all-zero statvfs is valid to write to; the descriptor is open.
+    unsafe {
+        let mut space: libc::statvfs = std::mem::zeroed();
+        assert_eq!(libc::statvfs(place.as_ptr(), &mut space), 0);
+        let len = (space.f_bavail.saturating_sub(pages) * space.f_bsize) as i64;
+        assert_eq!(libc::posix_fallocate(std::os::fd::AsRawFd::as_raw_fd(&file), 0, len.max(1)), 0);
+    }
+    path
+}
+
+/// However much memory is left: what the next step does not get is an error, what was taken can be received meanwhile, and
+/// all goes on when there is space.
+fn memory_may_run_out_at_every_step(transport: Transport) {
+    on_a_small_file_system(transport, "size=8m", |home| {
+        let publisher = home.publisher("a");
+        let (mut opened, mut refused) = (0, 0);
+        for pages in (0..70).chain((70..200).step_by(13)) {
+            let full_policy = if pages % 2 == 0 { FullPolicy::Reject } else { FullPolicy::DropOldest };
+            let options = ChannelOptions { full_policy, ..home.options() };
+            let filler = fill_but(home, pages);
+            let mut channel = match Channel::open("a", &options) {
+                Ok(channel) => channel,
+                Err(error) => {
+                    assert!(is_store_full(&error), "{error}");
+                    fs::remove_file(filler).unwrap();
+                    continue;
+                }
+            };
+            opened += 1;
+            let mut published = 0_u64;
+            let mut publish = |count: u64| {
+                (0..count).find_map(|_| match publisher.publish(&published.to_le_bytes(), None) {
+                    Ok(n) => {
+                        assert_eq!(n, 1);
+                        published += 1;
+                        None
+                    }
+                    Err(error) => Some(error),
+                })
+            };
+            if let Some(error) = publish(6_000) {
+                refused += 1;
+                assert!(is_store_full(&error), "{error}");
+                assert!(is_store_full(&publish(1).expect("still full")));
+            }
+            let mut numbers: Vec<u64> = (0..5).filter_map(|_| channel.fetch().unwrap()).map(|m| number(&m)).collect();
+            fs::remove_file(filler).unwrap();
+            assert!(publish(100).is_none(), "{pages} pages");
+            numbers.extend(drain(&mut channel).iter().map(number));
+            assert!(numbers.into_iter().eq(0..published), "{pages} pages");
+            channel.close().unwrap();
+        }
+        assert!(opened > 10 && refused > 10, "{opened} opened, {refused} refused");
     });
 }
 

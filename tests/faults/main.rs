@@ -6,6 +6,7 @@ mod common;
 mod full;
 mod hostile;
 mod limits;
+mod rings;
 mod signals;
 #[path = "../common/transports.rs"]
 mod transports;

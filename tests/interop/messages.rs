@@ -177,10 +177,9 @@ fn channels_and_publishers_of_both_kinds_share_a_topic(transport: Transport) {
             let number = |text: &String| text.rsplit(' ').next().unwrap().parse::<u32>().unwrap();
             // Stable: what was received in the wrong order within its kind stays so.
             assert!(
-                ["ours", "formix"].iter().all(|kind| found
+                ["ours", "formix"]
                     .iter()
-                    .filter(|text| text.starts_with(kind))
-                    .is_sorted_by_key(|text| number(text)))
+                    .all(|kind| found.iter().filter(|text| text.starts_with(kind)).is_sorted_by_key(number))
             );
             found.sort_by_key(|text| (number(text), text.starts_with("formix")));
         }

@@ -63,10 +63,8 @@ fn pubsub_transport_chooses_the_transport() {
         outcome("open", &[("PUBSUB_HOME", Some(home.path().as_os_str())), ("PUBSUB_TRANSPORT", transport)])
     };
     assert!(open(b"files").starts_with("ok Files "));
-    // Without the feature `ring`: Unsupported.
-    let ring = open(b"ring");
-    assert!(ring.starts_with("ok Ring ") || ring.starts_with("Unsupported "), "{ring}");
-    assert!(open(b"").starts_with("ok "));
+    assert!(open(b"ring").starts_with("ok Ring "));
+    assert!(open(b"").starts_with("ok Ring "));
     assert!(open(b"rubbish").starts_with("InvalidArgument ") && open(b"rubbish").contains("'rubbish'"));
     assert!(open(b"\xff").starts_with("InvalidArgument "), "{}", open(b"\xff"));
 }

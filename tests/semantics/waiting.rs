@@ -92,7 +92,7 @@ fn an_interrupt_ends_a_wait_whenever_it_comes(transport: Transport) {
         scope.spawn(move || {
             for round in 0..ROUNDS {
                 while ended.load(SeqCst) < round {
-                    std::hint::spin_loop();
+                    thread::yield_now();
                 }
                 for _ in 0..(round * 7) % 400 {
                     std::hint::spin_loop();

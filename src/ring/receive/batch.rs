@@ -52,6 +52,11 @@ impl RingInbox {
     /// Writes messages into a buffer until there are none, or `max`, or the next does not fit.
     pub(crate) fn next_packed(&mut self, buffer: &mut [u64], max: usize) -> Result<Packed> {
         let mut packed = Packed::default();
+        if self.waiting.is_some() {
+            packed.left = self.take()?;
+            self.settle(usize::from(packed.left.is_some()));
+            return Ok(packed);
+        }
         let result = loop {
             if packed.records == max {
                 break Ok(());
@@ -69,18 +74,15 @@ impl RingInbox {
             // What was lost before something malformed is told with the next message.
             let whole = match step {
                 Ok(Step::Written(words)) => {
-                    packed::set_dropped_before(&mut buffer[packed.words..], self.take_lost());
+                    packed::set_dropped_before(&mut buffer[packed.words..], self.consumer.take_lost());
                     packed.words += words;
                     packed.records += 1;
                     continue;
                 }
                 Ok(Step::Whole(message)) => Some(message),
                 Ok(Step::File(tag)) => match self.take_file(tag) {
-                    Ok(Some(message)) => message,
-                    Ok(None) => {
-                        self.consumer.count_lost();
-                        continue;
-                    }
+                    Ok(Some(message)) => Some(message),
+                    Ok(None) => continue,
                     Err(error) => break Err(error),
                 },
                 Ok(Step::Malformed) => None,
@@ -88,7 +90,7 @@ impl RingInbox {
             };
             match whole {
                 Some(mut message) => {
-                    message.set_dropped_before(self.take_lost());
+                    message.set_dropped_before(self.consumer.take_lost());
                     packed.left = Some(message);
                     break Ok(());
                 }
@@ -129,10 +131,12 @@ fn pack(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64]) -> Result
     };
     let stored = parts.topic_len + parts.headers_len;
     memory.copy_out(parts.at, &mut texts[..stored]);
-    let (topic, headers) = texts[..stored].split_at(parts.topic_len);
-    if std::str::from_utf8(topic).is_err() || std::str::from_utf8(headers).is_err() {
-        return Ok(Step::Malformed);
-    }
     memory.copy_out(parts.at + stored, data);
+    if !texts.is_ascii() {
+        let (topic, headers) = texts.split_at(parts.topic_len);
+        if std::str::from_utf8(topic).is_err() || std::str::from_utf8(headers).is_err() {
+            return Ok(Step::Malformed);
+        }
+    }
     Ok(Step::Written(words))
 }
