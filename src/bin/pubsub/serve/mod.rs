@@ -35,7 +35,7 @@ mod sse;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -49,6 +49,8 @@ use crate::context::{Context, Failure, Outcome};
 
 /// Descriptors beside those of connections: the store, feeds and publishers.
 const DESCRIPTORS_BESIDE: u64 = 512;
+/// How long closing channels may take.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
 /// Serves until a signal ends it.
 pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
@@ -71,8 +73,8 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
         .build()
         .map_err(|error| Failure::io("starting the gateway's threads", &error))?;
     let result = runtime.block_on(serve(config));
-    // What still blocks in the store is not waited for.
-    runtime.shutdown_background();
+    // Tasks are dropped, and with them their channels leave the store; what blocks there is not waited for.
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
     result
 }
 
