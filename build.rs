@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// In the order in which the header declares them.
-const NOUNS: [&str; 8] = ["error", "store", "headers", "message", "channel", "stats", "publisher", "topics"];
+const NOUNS: [&str; 9] = ["error", "store", "headers", "message", "channel", "stats", "publisher", "topics", "rpc"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

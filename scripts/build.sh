@@ -13,4 +13,6 @@ for file in "$target/release/libpubsub.so" "$target/release/libpubsub.a" "$targe
     # A new file and a rename: programs that have the old library mapped keep it whole.
     cp "$file" "$OUT/.new" && mv "$OUT/.new" "$OUT/${file##*/}"
 done
+rm -rf "$OUT/man"
+"$OUT/pubsub" --quiet man "$OUT/man"
 say "built: build/release/libpubsub.so libpubsub.a pubsub"

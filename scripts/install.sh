@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# install.sh install|uninstall PREFIX [DESTDIR]: the library, headers, pkg-config file, CMake package and command.
+# install.sh install|uninstall PREFIX [DESTDIR]: the library, headers, pkg-config file, CMake package, the command
+# and its manual.
 source "$(dirname "$0")/lib.sh"
 
 [ $# -ge 2 ] || die "usage: install.sh install|uninstall PREFIX [DESTDIR]"
@@ -51,6 +52,10 @@ do_install() {
         place 644 "include/$header" "include/$header"
     done
     place 755 "$OUT/pubsub" bin/pubsub
+    local page
+    for page in "$OUT"/man/*.1; do
+        place 644 "$page" "share/man/man1/${page##*/}"
+    done
     place_filled bindings/c/pubsub.pc.in lib/pkgconfig/pubsub.pc
     place_filled bindings/c/cmake/PubsubConfig.cmake $cmake/PubsubConfig.cmake
     place_filled bindings/c/cmake/PubsubConfigVersion.cmake $cmake/PubsubConfigVersion.cmake
@@ -66,6 +71,7 @@ do_uninstall() {
     for file in "${installed[@]}"; do
         rm -f "$to/$file"
     done
+    rm -f "$to"/share/man/man1/pubsub{,-*}.1
     # Directories stay: they may have been there before, and others use them.
     say "uninstalled from $to"
 }

@@ -23,6 +23,7 @@ TEST_TOOLS=(
     "cmake|cmake make|the CMake package, by a project that uses it"
     "valgrind|valgrind libc6-dbg|memory checks of the C programs"
     "nm|binutils|checking the exported symbols"
+    "tmux|tmux|the command's live screen, on a terminal"
 )
 
 links() { printf 'int main(void){return 0;}\n' | "$@" -o "$scratch/a.out" - 2>/dev/null; }
@@ -37,6 +38,7 @@ check_node() { have npm && have node && node -e 'process.exit(parseInt(process.v
 check_venv() { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; }
 # That it is there is not enough: without the C library's debug symbols it may refuse to start.
 check_valgrind() { have valgrind && valgrind -q --error-exitcode=9 /bin/true >/dev/null 2>&1; }
+check_tmux() { have tmux; }
 check_nm() { have nm && have readelf; }
 
 as_root() {

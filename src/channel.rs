@@ -240,6 +240,21 @@ impl Channel {
         &self.path
     }
 
+    /// Its store.
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Its directory's name in the store.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it can still receive: this process opened it, and nobody has deleted its directory.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.interrupt.fifo.is_here() && self.inbox.is_there()
+    }
+
     /// An error in a forked child.
     fn here(&self) -> Result<()> {
         if self.interrupt.fifo.is_here() {
@@ -302,6 +317,12 @@ impl Channel {
         self.monitor.clone()
     }
 
+    /// Messages know which store they came from.
+    fn marked(&self, mut message: Message) -> Message {
+        message.set_home(self.store.number());
+        message
+    }
+
     /// The next message from the ring or the FIFO.
     fn next(&mut self) -> Result<Option<Message>> {
         match self.next_from_ring()? {
@@ -318,7 +339,8 @@ impl Channel {
         }
         let Some(ring) = &mut self.ring else { return Ok(None) };
         self.turn += 1;
-        ring.next()
+        let message = ring.next()?;
+        Ok(message.map(|message| self.marked(message)))
     }
 
     /// Whether nothing comes before what is in the ring, if there is one.
@@ -348,6 +370,11 @@ impl Channel {
     /// The next message when the ring is empty, or it is the turn of something else.
     #[cold]
     fn next_beside(&mut self) -> Result<Option<Message>> {
+        let message = self.take_beside()?;
+        Ok(message.map(|message| self.marked(message)))
+    }
+
+    fn take_beside(&mut self) -> Result<Option<Message>> {
         if self.replay.is_some() { self.next_after_replay() } else { self.next_from_fifo() }
     }
 
@@ -505,6 +532,8 @@ impl Channel {
             if self.is_rings_turn() {
                 if let Some(ring) = &mut self.ring {
                     let Ok(taken) = ring.next_batch(messages, (max - count).min(TURN - self.turn)) else { break };
+                    let new = messages.len() - taken;
+                    messages[new..].iter_mut().for_each(|message| message.set_home(self.store.number()));
                     self.turn += taken;
                     count += taken;
                 }

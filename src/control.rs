@@ -48,7 +48,7 @@ use crate::sys::mapping::{Mapping, reserve, reserve_range, set_len};
 pub(crate) const FILE: &[u8] = b"control";
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"pubsub\0C");
-const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 1;
 const BYTES: usize = 4096;
 const WORDS: usize = BYTES / 8;
 /// The lock byte of the receiver.

@@ -52,6 +52,11 @@
 //! The whole of it, with the test for each promise, is in `docs/semantics.md`; the store's bytes and algorithms are in
 //! `docs/store-format.md`.
 //!
+//! # Request and reply
+//!
+//! [`request`] publishes a message and waits for the reply that somebody sends with [`reply`]; nobody listening is an error at
+//! once. See there for an example.
+//!
 //! # Waiting, event loops, threads
 //!
 //! [`Channel::fetch`] never waits, [`Channel::fetch_wait`] does, [`Channel::fetch_batch`] takes many at once,
@@ -81,6 +86,7 @@ mod publisher;
 mod recorder;
 mod replay;
 mod ring;
+mod rpc;
 mod store;
 mod sys;
 mod topic;
@@ -100,7 +106,10 @@ pub use message::{HeaderValue, Headers, Message, MessageKind};
 pub use monitor::Monitor;
 pub use publisher::{Payload, Publisher, PublisherOptions, last_rejected, publish};
 pub use recorder::Recorder;
+pub use rpc::{reply, request};
 pub use store::{ChannelStats, StoreOptions, cleanup, create_store, home, list_channels};
+#[doc(hidden)] // for `pubsub doctor`
+pub use store::{Fault, Finding, examine};
 pub use topic::{Pattern, validate_topic};
 pub use topics::{
     HistorySlice, Resume, TopicOptions, TopicStats, create_topic, delete_topic, topic_history, topic_history_from,

@@ -11,14 +11,14 @@ mod lane;
 mod sending;
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::Headers;
-use crate::store::Holder;
+use crate::message::{self, Headers};
+use crate::store::{Holder, Store};
 use crate::sys::exclusive::Exclusive;
 use crate::sys::fork;
 use crate::topic::validate_topic;
@@ -74,8 +74,13 @@ pub fn last_rejected() -> u32 {
 ///
 /// Errors as [`Publisher::publish`]; [`InvalidTopic`](ErrorKind::InvalidTopic).
 pub fn publish(topic: &str, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
+    publish_in(None, topic, data, headers)
+}
+
+/// [`publish`] in the store at `home` (`None`: the default one).
+pub(crate) fn publish_in(home: Option<&Path>, topic: &str, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
     validate_topic(topic)?;
-    let mut lane = Lane::new(None, topic)?;
+    let mut lane = Lane::new(home, topic)?;
     let terms = Terms { full_timeout: Duration::ZERO, newest: &AtomicU64::new(0), more: false };
     lane.deliver(topic, data, &text(headers), terms)
 }
@@ -112,6 +117,11 @@ impl Publisher {
         &self.topic
     }
 
+    /// The store that it publishes in now.
+    pub(crate) fn store(&self) -> Result<Arc<Store>> {
+        self.with_lane(|lane| Ok(Arc::clone(lane.store())))
+    }
+
     /// Publishes one message; answers how many channels took it: 0 when none matches. When some refused it,
     /// [`last_rejected`] tells how many.
     ///
@@ -122,6 +132,14 @@ impl Publisher {
     pub fn publish(&self, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
         let json = text(headers);
         self.with_lane(|lane| lane.deliver(&self.topic, data, &json, self.terms(false)))
+    }
+
+    /// [`publish`](Publisher::publish) with headers that are JSON text already, kept byte for byte: for who hands on what others
+    /// published. [`InvalidHeaders`](ErrorKind::InvalidHeaders) when it is not JSON.
+    #[doc(hidden)]
+    pub fn publish_json(&self, data: &[u8], headers_json: &str) -> Result<usize> {
+        message::check_json(headers_json)?;
+        self.with_lane(|lane| lane.deliver(&self.topic, data, headers_json, self.terms(false)))
     }
 
     /// Publishes in order and stops before the first that would fail. Answers how many were handled; an error only

@@ -14,7 +14,7 @@ no_warnings() {
     ! build_examples 2>&1 | grep -B 3 -A 12 'examples/rust/'
 }
 
-for example in publish subscribe event_loop throughput; do
+for example in publish subscribe request reply event_loop throughput; do
     check "examples/c/$example.c compiles without a warning" compile "$c/$example" "examples/c/$example.c"
     check "examples/cpp/$example.cpp compiles without a warning" compile_cxx "$cpp/$example" "examples/cpp/$example.cpp"
 done
@@ -31,6 +31,21 @@ hears() {
     close_input
     same "$scratch/$1" 'news.sports {"number": 1} first one
 news.sports {"number": 2} second'
+}
+
+# answers NAME REQUESTER REPLIER: two questions; the replier ends by itself after two. Then there is nobody.
+answers() {
+    start_listening "$1" "$3" 'shout.=' 2
+    "$2" shout.loud 'first one' second >"$scratch/asked"
+    same "$scratch/asked" 'first one: FIRST ONE
+second: SECOND'
+    end_listening
+    close_input
+    same "$scratch/$1" 'shout.loud: answered
+shout.loud: answered'
+    ! "$2" shout.loud nobody >"$scratch/asked" 2>&1
+    grep -qi 'nobody listens' "$scratch/asked"
+    store_is_empty
 }
 
 # ends_on_interrupt: a subscriber that waits without end closes its channel when it is told to.
@@ -77,6 +92,13 @@ check "Rust hears C++" hears cpp-rust "$cpp/publish" "$rust/subscribe"
 check "C: subscribe ends on Ctrl-C and leaves nothing" ends_on_interrupt c-interrupt "$c/subscribe"
 check "C++: subscribe ends on Ctrl-C and leaves nothing" ends_on_interrupt cpp-interrupt "$cpp/subscribe"
 check "Rust: subscribe ends with its input and leaves nothing" ends_with_its_input rust-end "$rust/subscribe"
+check "C answers C" answers c-c-rpc "$c/request" "$c/reply"
+check "Rust answers C" answers rust-c-rpc "$c/request" "$rust/reply"
+check "C++ answers Rust" answers cpp-rust-rpc "$rust/request" "$cpp/reply"
+check "C answers C++" answers c-cpp-rpc "$cpp/request" "$c/reply"
+check "C: reply ends on Ctrl-C and leaves nothing" ends_on_interrupt c-reply-interrupt "$c/reply"
+check "C++: reply ends on Ctrl-C and leaves nothing" ends_on_interrupt cpp-reply-interrupt "$cpp/reply"
+check "Rust: reply ends with its input and leaves nothing" ends_with_its_input rust-reply-end "$rust/reply"
 check "C: event_loop" loops c-loop "$c/event_loop"
 check "C++: event_loop" loops cpp-loop "$cpp/event_loop"
 check "Rust: event_loop" loops rust-loop "$rust/event_loop"

@@ -69,6 +69,8 @@ for language in c cpp; do
     check "and runs by itself" prints "0 channels took 'hello'" "$scratch/cmake/${language}_static" install.test hello
 done
 check "the command runs" "$prefix/bin/pubsub" --version
+check "its manual is there" grep -q "EXIT STATUS" "$prefix/share/man/man1/pubsub.1"
+check "with a page for each subcommand" grep -q EXAMPLES "$prefix/share/man/man1/pubsub-sub.1"
 check "make uninstall succeeds" make uninstall PREFIX="$prefix" DESTDIR=
 check "and leaves no file" nothing_in "$prefix"
 

@@ -73,7 +73,9 @@ fn subscription(peer: Peer) -> Vec<u8> {
         Peer::Gateway => {
             format!(r#"{{"action":"subscribe","topic":"{TOPIC}","replay_last":0,"request_id":1}}"#).into_bytes()
         }
-        Peer::Nats => format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB {TOPIC} 1\r\nPING\r\n").into_bytes(),
+        Peer::Nats => {
+            format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB {TOPIC} 1\r\nPING\r\n").into_bytes()
+        }
     }
 }
 

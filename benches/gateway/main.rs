@@ -26,8 +26,7 @@ struct Options {
 }
 
 fn options() -> Options {
-    let mut options =
-        Options { seconds: 3.0, subscribers: vec![1, 10, 100, 500], in_flight: vec![1, 64], idle: 1000 };
+    let mut options = Options { seconds: 3.0, subscribers: vec![1, 10, 100, 500], in_flight: vec![1, 64], idle: 1000 };
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(name) = args.next() {
         let mut value = || args.next().unwrap_or_else(|| panic!("{name} needs a value"));
@@ -88,9 +87,8 @@ fn nats(directory: &std::path::Path) -> Option<Server> {
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (client, address) = (free(), free());
     let config = directory.join("nats.conf");
-    let text = format!(
-        "listen: \"{client}\"\nmax_connections: 20000\nwebsocket {{ listen: \"{address}\", no_tls: true }}\n"
-    );
+    let text =
+        format!("listen: \"{client}\"\nmax_connections: 20000\nwebsocket {{ listen: \"{address}\", no_tls: true }}\n");
     std::fs::File::create(&config).unwrap().write_all(text.as_bytes()).unwrap();
     let mut command = Command::new("nats-server");
     command.arg("-c").arg(&config).stderr(Stdio::null()).stdout(Stdio::null());
@@ -113,7 +111,10 @@ fn main() {
         println!("nats-server is not there (apt install nats-server): the gateway alone");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    println!("{:>11} {:>9}  {:>30}  {:>30}  ratio", "subscribers", "in flight", "gateway: 1/s, p50, p99", "nats: 1/s, p50, p99");
+    println!(
+        "{:>11} {:>9}  {:>30}  {:>30}  ratio",
+        "subscribers", "in flight", "gateway: 1/s, p50, p99", "nats: 1/s, p50, p99"
+    );
     for &subscribers in &options.subscribers {
         for &in_flight in &options.in_flight {
             let run = |peer, address| {
@@ -125,7 +126,8 @@ fn main() {
             let shown = |outcome: &Outcome| {
                 format!("{:>10.0} {:>8.0} us {:>6.0} us", outcome.per_second, outcome.p50_us, outcome.p99_us)
             };
-            let ratio = theirs.as_ref().map_or(String::new(), |theirs| format!("{:.2}", ours.per_second / theirs.per_second));
+            let ratio =
+                theirs.as_ref().map_or(String::new(), |theirs| format!("{:.2}", ours.per_second / theirs.per_second));
             let theirs = theirs.as_ref().map_or(String::new(), shown);
             println!("{subscribers:>11} {in_flight:>9}  {:>30}  {theirs:>30}  {ratio}", shown(&ours));
         }

@@ -68,6 +68,9 @@ func Open(pattern string, options ...Option) (*Channel, error) {
 	if err != nil {
 		return nil, err
 	}
+	if chosen.home, err = absolute(chosen.home); err != nil {
+		return nil, err
+	}
 	home, err := optional("store's path", chosen.home)
 	if err != nil {
 		return nil, err
@@ -84,6 +87,7 @@ func Open(pattern string, options ...Option) (*Channel, error) {
 		done:   make(chan struct{}),
 		turn:   make(chan struct{}, 1),
 		handle: handle,
+		queue:  queue{home: chosen.home},
 	}
 	// A net: removing a channel's files takes a while, and finalizers share one goroutine.
 	runtime.SetFinalizer(c, func(c *Channel) { go c.Close() })

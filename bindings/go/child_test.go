@@ -39,6 +39,12 @@ func runChild(what string) {
 		c, err := Open("child")
 		fmt.Println("open", err)
 		c.Receive(context.Background())
+	case "replier":
+		c, err := Open("child.question")
+		fmt.Println("open", err)
+		for m := range c.Messages(context.Background()) {
+			m.Reply(append([]byte("from the child: "), m.Data...))
+		}
 	case "echo":
 		c, err := Open("echo.question")
 		fmt.Println("open", err)

@@ -13,6 +13,12 @@
 //
 //	receipt, err := pubsub.Publish("news.sport", []byte("3:1"), pubsub.String("ground", "home"))
 //
+// # Request and reply
+//
+//	reply, err := pubsub.Request(ctx, "math.double", []byte("21"))
+//
+// and whoever receives it answers with its Reply. formix-pubsub programs can be either side.
+//
 // # Waiting
 //
 // A goroutine that waits for a message parks on the runtime's poller, as one that waits for a network connection does; it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"strconv"
 	"time"
 
 	"libpubsub/go"
@@ -128,6 +129,36 @@ func ExamplePublisher_PublishBatch() {
 	n, err := p.PublishBatch([][]byte{[]byte("1"), []byte("2"), []byte("3")}, pubsub.Int("source", 7))
 	fmt.Println(n, err)
 	// Output: 3 <nil>
+}
+
+func ExampleRequest() {
+	// Usually another program: it answers what comes to math.double.
+	ch, err := pubsub.Open("math.double")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ch.Close()
+	go func() {
+		m, err := ch.Receive(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		number, _ := strconv.Atoi(string(m.Data))
+		m.Reply([]byte(strconv.Itoa(2 * number)))
+	}()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	reply, err := pubsub.Request(ctx, "math.double", []byte("21"))
+	switch {
+	case errors.Is(err, pubsub.ErrNotFound):
+		fmt.Println("nobody listens")
+	case err != nil:
+		fmt.Println(err) // context.DeadlineExceeded: no reply in time
+	default:
+		fmt.Println(string(reply.Data))
+	}
+	// Output: 42
 }
 
 func ExampleErrorCode() {

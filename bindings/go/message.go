@@ -17,6 +17,8 @@ type Message struct {
 	HeadersJSON string
 	// DroppedBefore is how many messages the channel lost (WithDropOldest) just before this one.
 	DroppedBefore uint64
+
+	home string // the store that it came from, "" for the default one
 }
 
 // Time is when it was published.

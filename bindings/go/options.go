@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"math"
+	"path/filepath"
 	"time"
 )
 
@@ -72,6 +73,18 @@ func (o HomeOption) toPublisher(options *publisherOptions) { options.home = stri
 
 // WithHome uses the store in this directory instead of the default one.
 func WithHome(directory string) HomeOption { return HomeOption(directory) }
+
+// absolute is a store's path whatever the working directory will be; "" stays the default one.
+func absolute(home string) (string, error) {
+	if home == "" {
+		return "", nil
+	}
+	path, err := filepath.Abs(home)
+	if err != nil {
+		return "", errorf(ErrIO, "finding the store %q: %v", home, err)
+	}
+	return path, nil
+}
 
 // WithTransport chooses how messages travel to the channel.
 func WithTransport(transport Transport) Option {

@@ -80,10 +80,12 @@ func receipt(result C.psgo_result) (Receipt, error) {
 // closed when the garbage collector finds it.
 type Publisher struct {
 	topic string
+	home  string // "": the default store
 	waits bool
 	// Publishing holds it for reading, closing for writing.
 	mu     sync.RWMutex
 	handle C.psgo_publisher // 0: closed
+	inbox  *inbox           // kept since the first request
 }
 
 // NewPublisher opens a publisher for one topic, without wildcards.
@@ -100,6 +102,9 @@ func NewPublisher(topic string, options ...PublisherOption) (*Publisher, error) 
 	if err != nil {
 		return nil, err
 	}
+	if chosen.home, err = absolute(chosen.home); err != nil {
+		return nil, err
+	}
 	home, err := optional("store's path", chosen.home)
 	if err != nil {
 		return nil, err
@@ -108,7 +113,7 @@ func NewPublisher(topic string, options ...PublisherOption) (*Publisher, error) 
 	if err := failure(result); err != nil {
 		return nil, err
 	}
-	p := &Publisher{topic: topic, waits: chosen.fullTimeout > 0, handle: C.psgo_publisher(result.more)}
+	p := &Publisher{topic: topic, home: chosen.home, waits: chosen.fullTimeout > 0, handle: C.psgo_publisher(result.more)}
 	runtime.SetFinalizer(p, (*Publisher).Close)
 	return p, nil
 }
@@ -123,6 +128,7 @@ func (p *Publisher) Close() error {
 	if p.handle != 0 {
 		C.psgo_publisher_close(p.handle)
 		p.handle = 0
+		p.leave()
 		runtime.SetFinalizer(p, nil)
 	}
 	return nil

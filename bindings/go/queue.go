@@ -33,6 +33,8 @@ type queue struct {
 	left   int
 	// Most messages of a channel share these.
 	topic, headers string
+	// The store, "" for the default one.
+	home string
 	// What is left of the current piece.
 	piece []byte
 }
@@ -102,6 +104,7 @@ func (q *queue) next() Message {
 		Topic:         q.topic,
 		HeadersJSON:   q.headers,
 		DroppedBefore: uint64(record.dropped_before),
+		home:          q.home,
 	}
 	if q.pooled == nil {
 		// Alone in a buffer that nobody else will use.

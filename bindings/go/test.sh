@@ -129,6 +129,17 @@ wait $loop || fail "eventloop ended with $?: $(cat eventloop.err)"
 same eventloop 'loop.sensor.door: open
 stopped after 1 readings' eventloop.out
 background=
+./reply 'shout.=' 2 >reply.out 2>reply.err &
+background=$!
+listening reply.err
+./request shout.loud hello there >request.out
+same request 'hello: HELLO
+there: THERE' request.out
+wait $background || fail "reply ended with $?: $(cat reply.err)"
+background=
+same reply 'shout.loud: answered
+shout.loud: answered' reply.out
+if ./request shout.loud nobody 2>error.err; then fail "request was answered by nobody"; fi
 ./throughput 2000
 if ./publish 'not a topic' x 2>error.err; then fail "publish took 'not a topic'"; fi
 ./bench 0.02 >/dev/null

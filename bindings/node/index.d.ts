@@ -83,6 +83,15 @@ export class Message {
   readonly droppedBefore: number;
   /** 0: somebody published it. Ignore a message of a kind that you do not know. */
   readonly kind: number;
+  /**
+   * Answers a request: publishes to its header `response-topic`, in the store that it came from, with its
+   * `correlation-id` in place of any in `headers`. In the thread that received it, at any time.
+   *
+   * @returns How many channels took it; 0 when whoever asked waits no more.
+   * @throws {PubSubError} PS_ERR_INVALID_ARGUMENT when the message asks for no reply; PS_ERR_INVALID_TOPIC when it asks for
+   * one on what is no topic; as {@link publish}.
+   */
+  reply(data: Content, headers?: HeadersInput | null): number;
 }
 
 export interface ChannelOptions {
@@ -223,6 +232,36 @@ export function publish(topic: string, data: Content, headers?: HeadersInput | n
 /** How many matching channels refused this thread's last publish: they were full or could not be written. */
 export function lastRejected(): number;
 
+export interface RequestOptions {
+  /** Ends the wait: the promise is rejected with the signal's reason. A reply that comes later is dropped. */
+  signal?: AbortSignal | undefined;
+  /** How long to wait, in milliseconds, at most 2147483647; default: without end. */
+  timeout?: number | undefined;
+}
+
+/**
+ * Publishes a request to a topic of the default store, and waits for its reply. It carries the headers `response-topic`
+ * and `correlation-id`, in place of any by these names; whoever receives it answers with {@link Message.reply}, or as
+ * formix-pubsub's documentation shows. When several do, the first reply is it. All requests of a thread share one channel
+ * for their replies, which stays open until the process exits; only one that waits keeps the process alive.
+ *
+ * @returns The reply; null when none comes in time. What comes later is dropped.
+ * @throws {PubSubError} (the promise is rejected) PS_ERR_NOT_FOUND, at once, when nobody listens on the topic; as
+ * {@link publish}.
+ */
+export function request(
+  topic: string,
+  data: Content,
+  headers?: HeadersInput | null,
+  options?: Omit<RequestOptions, 'timeout'>,
+): Promise<Message>;
+export function request(
+  topic: string,
+  data: Content,
+  headers?: HeadersInput | null,
+  options?: RequestOptions,
+): Promise<Message | null>;
+
 export interface PublisherOptions {
   /** The store's directory; default: {@link home}. */
   home?: string | undefined;
@@ -241,6 +280,9 @@ export class Publisher {
 
   /** Publishes one message, as {@link publish} does. */
   publish(data: Content, headers?: HeadersInput | null): number;
+  /** Publishes a request to its topic, in its store, and waits for the reply, as the function {@link request} does. */
+  request(data: Content, headers?: HeadersInput | null, options?: Omit<RequestOptions, 'timeout'>): Promise<Message>;
+  request(data: Content, headers?: HeadersInput | null, options?: RequestOptions): Promise<Message | null>;
   /**
    * Publishes many in order, as that many single publishes, but faster.
    *

@@ -13,6 +13,7 @@ export const {
   lastRejected,
   list,
   publish,
+  request,
   version,
 } = pubsub;
 export default pubsub;

@@ -104,6 +104,18 @@ background=
 printf 'one\ntwo\n' | node "$examples/event-loop.js" 'loop.+' loop.lines >loop.out 2>loop.err || fail "event-loop: $(cat loop.err)"
 same event-loop 'loop.lines: one
 loop.lines: two' loop.out
+node "$examples/reply.mjs" 'shout.=' 2 >reply.out 2>reply.err &
+replier=$!
+background=$replier
+listening reply.err
+node "$examples/request.js" shout.loud hello there >request.out || fail "request: $(cat request.out)"
+same request 'hello: HELLO
+there: THERE' request.out
+ends reply $replier reply.err
+background=
+same reply 'shout.loud: answered
+shout.loud: answered' reply.out
+if node "$examples/request.js" shout.loud nobody 2>error.err; then fail "request was answered by nobody"; fi
 node "$examples/throughput.js" 2000
 if node "$examples/publish.js" 'not a topic' x 2>error.err; then fail "publish took 'not a topic'"; fi
 grep -q 'not a topic' error.err || fail "publish does not say which topic: $(cat error.err)"
@@ -121,4 +133,4 @@ left=$(find "$store" -name queue) # a channel's FIFO
 echo "bindings/node: all passed"
 # As cargo says it, for the totals of scripts/test.sh.
 passed=$(sed -n 's/^ℹ pass \([0-9]*\)$/\1/p' "$scratch/tests.out")
-echo "test result: ok. $((passed + 7)) passed; 0 failed; the tests, and seven programs"
+echo "test result: ok. $((passed + 9)) passed; 0 failed; the tests, and nine programs"

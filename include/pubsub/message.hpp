@@ -42,6 +42,12 @@ public:
     Kind kind() const noexcept { return static_cast<Kind>(raw().kind); }
     /** Messages that the channel lost just before this one, since it drops the oldest when it is full. */
     std::uint64_t dropped_before() const noexcept { return raw().dropped_before; }
+    /** Answers a request: publishes to its response-topic, in the store that it came from, with its correlation-id in place of
+     * any in `headers`. Answers how many channels took it, 0 when whoever asked waits no more; PS_ERR_INVALID_ARGUMENT
+     * when the message asks for no reply. */
+    int reply(Bytes content, const Headers &headers = {}) const {
+        return detail::checked(ps_reply(message_, content.data(), content.size(), headers.get()));
+    }
     /** For the functions of pubsub.h; nullptr when moved from. */
     const ps_message *get() const noexcept { return message_; }
 

@@ -3,6 +3,7 @@
 #define PUBSUB_PUBLISHER_HPP
 
 #include "headers.hpp"
+#include "message.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -10,9 +11,11 @@
 #include <initializer_list>
 #include <iterator>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace pubsub {
@@ -56,6 +59,13 @@ public:
     /** Publishes one message. Answers how many channels took it; last_rejected() says how many did not. */
     int publish(Bytes content, const Headers &headers = {}) {
         return detail::checked(ps_publisher_publish(open(), content.data(), content.size(), headers.get()));
+    }
+    /** Publishes a request and waits for its reply, as pubsub::request does; waiting for room (full_timeout) comes on top. */
+    std::optional<Message> request(Bytes content, Timeout timeout, const Headers &headers = {}) {
+        ps_message *reply = nullptr;
+        const int answer = detail::checked(ps_publisher_request(open(), content.data(), content.size(), headers.get(),
+                                                                timeout.milliseconds(), &reply));
+        return answer == 0 ? std::nullopt : std::optional<Message>(std::in_place, reply);
     }
     /** Many at once, in order: a container of payloads, or of texts or anything else that is Bytes. Answers how many
      * were handled: it stops before the first that would fail, and throws only when that is the first. */
@@ -101,6 +111,17 @@ private:
 /** Publishes one message to a topic of the default store. Answers how many channels took it; none listening is 0. */
 inline int publish(std::string_view topic, Bytes content, const Headers &headers = {}) {
     return detail::checked(ps_publish(detail::topic(topic).c_str(), content.data(), content.size(), headers.get()));
+}
+
+/** Publishes a request to a topic of the default store and waits for its reply, which message.reply() sends, or a
+ * formix-pubsub program; nothing when none comes in time. PS_ERR_NOT_FOUND at once when nobody listens;
+ * PS_ERR_INTERRUPTED when a signal was handled in this thread. Each thread keeps a channel for its replies. */
+inline std::optional<Message> request(std::string_view topic, Bytes content, Timeout timeout,
+                                      const Headers &headers = {}) {
+    ps_message *reply = nullptr;
+    const int answer = detail::checked(ps_request(detail::topic(topic).c_str(), content.data(), content.size(),
+                                                  headers.get(), timeout.milliseconds(), &reply));
+    return answer == 0 ? std::nullopt : std::optional<Message>(std::in_place, reply);
 }
 
 } // namespace pubsub

@@ -5,7 +5,9 @@ use std::ffi::{c_char, c_int};
 use super::arguments::{object, output};
 use super::guard::{fallible, infallible};
 use super::headers::{hand_out, ps_headers};
+use crate::error::Result;
 use crate::message::{Headers, Message};
+use crate::rpc::Origin;
 
 /// Somebody published it.
 #[allow(dead_code, reason = "for C programs, as is the next; a test compares them with the Rust API")]
@@ -69,6 +71,32 @@ unsafe fn take_back(message: *mut ps_message) -> Message {
     Message::from_block(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(words, len as usize)) })
 }
 
+/// # Safety
+/// `message` is one of ours.
+unsafe fn parsed(message: &ps_message) -> Headers {
+    // SAFETY: its headers lie in its block, which is live.
+    let json = unsafe { std::slice::from_raw_parts(message.headers_json.cast::<u8>(), message.headers_json_len) };
+    std::str::from_utf8(json).ok().and_then(|json| Headers::parse(json).ok()).unwrap_or_default()
+}
+
+/// What a reply needs to know of a message.
+///
+/// # Safety
+/// `message` is NULL or one of ours, live for `'a`.
+pub(super) unsafe fn origin<'a>(what: &str, message: *const ps_message) -> Result<Origin<'a>> {
+    // SAFETY: the caller's promise is ours.
+    let seen = unsafe { object(what, message) }?;
+    // SAFETY: its topic lies in its block, which is live.
+    let topic = unsafe { std::slice::from_raw_parts(seen.topic.cast::<u8>(), seen.topic_len) };
+    Ok(Origin {
+        topic: std::str::from_utf8(topic).unwrap_or_default(),
+        // SAFETY: a message of ours.
+        headers: unsafe { parsed(seen) },
+        // SAFETY: the block holds the word behind the `ps_message` that it begins with.
+        home: unsafe { message.cast::<u64>().add(crate::message::HOME_INDEX).read() },
+    })
+}
+
 /// The headers of a message, parsed; empty when it has none or they are no JSON object.
 ///
 /// `headers`: to be freed with `ps_headers_free`; they are valid longer than the message.
@@ -80,9 +108,8 @@ pub unsafe extern "C" fn ps_message_headers(message: *const ps_message, headers:
         // SAFETY: NULL or a message of ours by the header's terms.
         let message = unsafe { object("message", message) }?;
         let place = output("headers", headers)?;
-        // SAFETY: a message's headers lie in its block, which is live.
-        let json = unsafe { std::slice::from_raw_parts(message.headers_json.cast::<u8>(), message.headers_json_len) };
-        let parsed = std::str::from_utf8(json).ok().and_then(|json| Headers::parse(json).ok()).unwrap_or_default();
+        // SAFETY: a message of ours.
+        let parsed = unsafe { parsed(message) };
         // SAFETY: checked above, and a place for a pointer by the header's terms.
         unsafe { hand_out(parsed, place) };
         Ok(0)

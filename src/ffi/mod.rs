@@ -32,6 +32,7 @@ mod guard;
 mod headers;
 mod message;
 mod publisher;
+mod rpc;
 mod stats;
 mod store;
 mod text;

@@ -16,6 +16,12 @@ pub struct ps_publisher {
     publisher: Publisher,
 }
 
+impl ps_publisher {
+    pub(super) fn inner(&self) -> &Publisher {
+        &self.publisher
+    }
+}
+
 /// How to open a publisher. Begin with `PS_PUBLISHER_OPTIONS_INIT`.
 #[repr(C)]
 pub struct ps_publisher_options {
@@ -55,7 +61,7 @@ impl ps_payload {
 
 /// # Safety
 /// `data` is NULL or as long as `len` says, `headers` NULL or live; both unchanging for `'a`.
-unsafe fn payload<'a>(data: *const c_void, len: usize, headers: *const ps_headers) -> Result<Payload<'a>> {
+pub(super) unsafe fn payload<'a>(data: *const c_void, len: usize, headers: *const ps_headers) -> Result<Payload<'a>> {
     // SAFETY: the caller's promise is ours.
     unsafe { Ok(Payload { data: arguments::bytes("data", data, len, MAX_PAYLOAD)?, headers: inner(headers) }) }
 }
@@ -247,6 +253,6 @@ fn no_room(what: &str, count: usize) -> Error {
 }
 
 /// A number of channels as C's `int`.
-fn small(count: usize) -> c_int {
+pub(super) fn small(count: usize) -> c_int {
     c_int::try_from(count).unwrap_or(c_int::MAX)
 }

@@ -265,6 +265,11 @@ impl Inbox {
         if links == 0 { Err(self.deleted()) } else { Ok(()) }
     }
 
+    /// Whether nobody has deleted the channel, now.
+    pub(crate) fn is_there(&self) -> bool {
+        self.held.get().and_then(status).is_ok_and(|status| status.st_nlink > 0)
+    }
+
     fn deleted(&self) -> Error {
         Error::new(
             ErrorKind::Corrupt,

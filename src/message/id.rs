@@ -14,6 +14,11 @@ pub(crate) fn is_native(id: u64) -> bool {
     id >> 56 != 0
 }
 
+/// When a libpubsub id was given out, microseconds since the epoch.
+pub(crate) fn time_us(id: u64) -> u64 {
+    id >> SHIFT
+}
+
 /// The smallest id of this microsecond.
 pub(crate) fn floor(wall_us: u64) -> u64 {
     wall_us << SHIFT

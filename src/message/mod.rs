@@ -6,7 +6,8 @@
 //! |---|---|
 //! | 0..12 | the C ABI's `ps_message`: id, timestamp, topic, data, headers (pointer and length each), kind and flags, ... |
 //! | 12 | private: the number of words in the block ([`BLOCK_WORDS_INDEX`]) |
-//! | 13.. | the topic, NUL, the headers' text, NUL, zeros up to a multiple of 8 bytes |
+//! | 13 | private: the store that it came from ([`HOME_INDEX`]) |
+//! | 14.. | the topic, NUL, the headers' text, NUL, zeros up to a multiple of 8 bytes |
 //! | behind | the data, zeros up to a multiple of 8 bytes; then whatever is there: blocks have a few sizes |
 //!
 //! The pointers are absolute addresses into the same block, so it can change its owner but not its place. Rust code
@@ -38,6 +39,12 @@ pub use headers::{HeaderValue, Headers};
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("pubsub needs a 64-bit system: a message begins with the C struct ps_message in 64-bit words");
 
+/// Whether a message may have this text as its headers: any JSON, as formix-pubsub takes it.
+pub(crate) fn check_json(text: &str) -> Result<()> {
+    json::check(text)
+        .map_err(|error| Error::new(ErrorKind::InvalidHeaders, format_args!("the headers are not JSON: {error}")))
+}
+
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -67,10 +74,14 @@ const OFFSET: usize = 11;
 /// from a bare pointer to it. To C it does not exist, so it may move when `ps_message` grows.
 pub(crate) const BLOCK_WORDS_INDEX: usize = 12;
 
+/// The word behind it: the number of the store's directory (`store::homes`) that a reply to this message goes to; 0 when
+/// it came from no channel. A number and not a pointer, so that a message is plain memory whoever frees it.
+pub(crate) const HOME_INDEX: usize = BLOCK_WORDS_INDEX + 1;
+
 /// What stands for headers that a message does not have.
 const NO_HEADERS: &[u8] = b"{}";
 
-const FIXED_WORDS: usize = BLOCK_WORDS_INDEX + 1;
+const FIXED_WORDS: usize = HOME_INDEX + 1;
 const FIXED_BYTES: usize = FIXED_WORDS * 8;
 
 /// A received message. One heap block, laid out as the C ABI's `ps_message` with topic, headers and data behind it, so
@@ -183,6 +194,7 @@ impl Message {
             head.epoch,
             head.offset,
             len as u64,
+            0,
         ]);
         let texts = bytes::of_mut(block);
         texts[headers_at - 1] = 0;
@@ -246,6 +258,16 @@ impl Message {
     pub(crate) fn set_place(&mut self, epoch: u64, offset: u64) {
         self.block[EPOCH] = epoch;
         self.block[OFFSET] = offset;
+    }
+
+    /// Says which store it came from.
+    pub(crate) fn set_home(&mut self, number: u64) {
+        self.block[HOME_INDEX] = number;
+    }
+
+    /// The number of the store that it came from, 0: none.
+    pub(crate) fn home(&self) -> u64 {
+        self.block[HOME_INDEX]
     }
 
     /// The block, for the C ABI: it begins with a `ps_message`. Whoever makes a raw pointer of it exposes that

@@ -36,7 +36,7 @@ const SMALL: u64 = 64;
 /// Channels that an open checks in a small store; in a large one as many more as it has sixty-fourths.
 const STEP: u64 = 4;
 /// A file that a history does not name (yet) may be its publisher's for this long.
-const STRAY_AGE: Duration = Duration::from_secs(3600);
+pub(super) const STRAY_AGE: Duration = Duration::from_secs(3600);
 /// How often deleting a directory begins anew when something came into it meanwhile.
 const DELETE_ATTEMPTS: usize = 8;
 
@@ -235,6 +235,25 @@ fn clean_tmp(base: &Directory) -> io::Result<()> {
     Ok(())
 }
 
+/// What a maker has locked in the directory that it makes: of a channel, and of a managed topic.
+const HELD: [(&[u8], i64); 2] = [(control::FILE, control::RECEIVER), (history::FILE, history::RECORDER)];
+
+/// Whether what is being made at this path has no maker any more. A maker that is about to lock it looks so, too.
+pub(super) fn is_unfinished(base: &Directory, path: &EntryPath, kind: Kind) -> bool {
+    let is_free = |path: &CStr, byte| match base.open_at(path, libc::O_RDONLY, 0) {
+        Ok(file) => !lock::is_locked(&file, byte).unwrap_or(true),
+        Err(error) => is_missing(&error),
+    };
+    if kind != Kind::Directory {
+        return is_free(path.as_c_str(), 0);
+    }
+    HELD.iter().all(|(file, byte)| inside(path, file).is_some_and(|held| is_free(&held, *byte)))
+}
+
+fn inside(path: &EntryPath, file: &[u8]) -> Option<std::ffi::CString> {
+    std::ffi::CString::new([path.as_c_str().to_bytes(), b"/", file].concat()).ok()
+}
+
 /// Removes what was being made by a process that died.
 fn clean_unfinished(base: &Directory, path: &EntryPath, kind: Kind) {
     if kind != Kind::Directory {
@@ -244,11 +263,9 @@ fn clean_unfinished(base: &Directory, path: &EntryPath, kind: Kind) {
         }
         return;
     }
-    // A channel, or a managed topic: each has a file that its maker has locked.
-    for (file, byte) in [(control::FILE, control::RECEIVER), (history::FILE, history::RECORDER)] {
-        let inside = [path.as_c_str().to_bytes(), b"/", file].concat();
-        let Ok(inside) = std::ffi::CString::new(inside) else { return };
-        match base.open_at(&inside, libc::O_RDONLY, 0) {
+    for (file, byte) in HELD {
+        let Some(held) = inside(path, file) else { return };
+        match base.open_at(&held, libc::O_RDONLY, 0) {
             Ok(file) if !lock::is_locked(&file, byte).unwrap_or(true) => {
                 if let Ok(dead) = move_to_dead(base, path.as_c_str()) {
                     delete(base, dead);
@@ -283,11 +300,12 @@ fn clean_histories(base: &Directory) -> io::Result<()> {
     Ok(())
 }
 
-fn is_old(base: &Directory, path: &EntryPath) -> bool {
+/// Whether this file of a formix publisher is older than any that is about to be linked.
+pub(super) fn is_old(base: &Directory, path: &EntryPath) -> bool {
     is_older(base, path, FORMIX_TMP_AGE)
 }
 
-fn is_older(base: &Directory, path: &EntryPath, age: Duration) -> bool {
+pub(super) fn is_older(base: &Directory, path: &EntryPath, age: Duration) -> bool {
     let now = (clock::wall_us() / 1_000_000) as i64;
     base.status(path.as_c_str()).is_ok_and(|stat| now - stat.st_mtime >= age.as_secs() as i64)
 }

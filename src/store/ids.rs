@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -169,6 +169,35 @@ impl Ids {
         newest.fetch_max(self.start, Relaxed);
         Ok(self.start)
     }
+}
+
+/// Looks at a page without mapping or changing it; answers the time of the last id, microseconds since the epoch.
+pub(super) fn inspect(file: BorrowedFd<'_>) -> Result<u64> {
+    let failed = |e| Error::os("cannot be read", e);
+    if status(file).map_err(failed)?.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(Error::new(ErrorKind::InvalidArgument, "is not a file"));
+    }
+    let mut bytes = [0; BYTES];
+    // What is short, or has no magic yet, is completed by who opens it next.
+    directory::read_at(file, &mut bytes, 0).map_err(failed)?;
+    let word = |index: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&bytes[index * 8..index * 8 + 8]);
+        u64::from_ne_bytes(word)
+    };
+    let (magic, ours) = (word(W_MAGIC).to_ne_bytes(), MAGIC.to_ne_bytes());
+    if magic != ours && magic != [0; 8] {
+        return Err(match magic[..7] == ours[..7] {
+            true => Error::new(
+                ErrorKind::Unsupported,
+                format_args!("has version {}; this libpubsub knows {}", magic[7], ours[7]),
+            ),
+            false => Error::new(ErrorKind::Corrupt, "does not begin as the store's page does"),
+        });
+    }
+    // Further ahead than that it is no id, and nobody takes it for one.
+    let last_us = id::time_us(word(W_LAST_ID));
+    Ok(if last_us < clock::wall_us().saturating_add(FAR_AHEAD_US) { last_us } else { 0 })
 }
 
 /// Whether an error says that there is no such store page or directory because somebody has removed them.

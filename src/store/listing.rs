@@ -122,7 +122,7 @@ fn subscription(base: &Directory, name: &[u8]) -> Option<(Pattern, u64)> {
 }
 
 /// One channel; `None` when it went meanwhile.
-fn look_at(home: &Path, base: &Directory, name: &[u8]) -> Option<ChannelStats> {
+pub(super) fn look_at(home: &Path, base: &Directory, name: &[u8]) -> Option<ChannelStats> {
     let parsed = layout::parse(name)?;
     let path = home.join(String::from_utf8_lossy(name).as_ref());
     // What may not be listed is shown all the same.

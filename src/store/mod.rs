@@ -13,6 +13,8 @@
 
 mod access;
 mod cleanup;
+mod examine;
+pub(crate) mod homes;
 mod ids;
 mod layout;
 mod listing;
@@ -29,6 +31,7 @@ use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
 pub(crate) use cleanup::{delete, move_to_dead, new_directory_name, remove_channel, step as clean_step};
+pub use examine::{Fault, Finding, examine};
 pub(crate) use ids::Ids;
 pub(crate) use layout::new_channel_name;
 pub(crate) use listing::subscriptions;
@@ -76,6 +79,8 @@ static HOME: Lazy<(PathBuf, bool)> = Lazy::new(|| match std::env::var_os("PUBSUB
 #[derive(Debug)]
 pub(crate) struct Store {
     home: PathBuf,
+    /// The home's number, which messages carry.
+    number: u64,
     base: Arc<Directory>,
     access: Access,
     page: RwLock<Arc<StorePage>>,
@@ -182,6 +187,7 @@ impl Store {
         let page = StorePage::open(&base, access.file())?;
         Ok(Some(Store {
             home: home.to_path_buf(),
+            number: homes::number(home),
             base: Arc::new(base),
             access,
             page: RwLock::new(Arc::new(page)),
@@ -196,6 +202,11 @@ impl Store {
 
     pub(crate) fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// By which [`homes::path`] finds this home again.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(crate) fn base(&self) -> &Arc<Directory> {

@@ -8,6 +8,7 @@ pub(crate) mod chaos;
 pub(crate) mod clock;
 pub(crate) mod directory;
 pub(crate) mod exclusive;
+pub(crate) mod exit;
 pub(crate) mod fd;
 pub(crate) mod fifo;
 pub(crate) mod fork;

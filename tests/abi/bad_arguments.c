@@ -348,6 +348,45 @@ static void publishing(ps_channel *channel) {
     ps_publisher_close(NULL);
 }
 
+static void requesting(ps_channel *channel) {
+    const size_t four_gib = (size_t)UINT32_MAX + 1;
+    ps_publisher *publisher = open_publisher("bad.arguments");
+    ps_message *reply = UNTOUCHED(ps_message *);
+    for (size_t i = 0; i < sizeof bad_topics / sizeof *bad_topics; i++) {
+        FAILS(PS_ERR_INVALID_TOPIC, "", ps_request(bad_topics[i], "x", 1, NULL, 0, &reply));
+    }
+    FAILS(PS_ERR_INVALID_TOPIC, "a.+", ps_request("a.+", "x", 1, NULL, 0, &reply));
+    FAILS(INVALID, "topic", ps_request(NULL, "x", 1, NULL, 0, &reply));
+    FAILS(INVALID, "'data' is NULL, with a length of 5", ps_request("bad.arguments", NULL, 5, NULL, 0, &reply));
+    FAILS(PS_ERR_TOO_LARGE, "4294967296", ps_request("bad.arguments", "x", four_gib, NULL, 0, &reply));
+    FAILS(INVALID, "timeout_ms is -2", ps_request("bad.arguments", "x", 1, NULL, -2, &reply));
+    FAILS(INVALID, "'reply' is NULL", ps_request("bad.arguments", "x", 1, NULL, 0, NULL));
+    FAILS(INVALID, "'publisher' is NULL", ps_publisher_request(NULL, "x", 1, NULL, 0, &reply));
+    FAILS(INVALID, "'data' is NULL", ps_publisher_request(publisher, NULL, 1, NULL, 0, &reply));
+    FAILS(PS_ERR_TOO_LARGE, "4294967296", ps_publisher_request(publisher, "x", four_gib, NULL, 0, &reply));
+    FAILS(INVALID, "timeout_ms is -9", ps_publisher_request(publisher, "x", 1, NULL, -9, &reply));
+    FAILS(INVALID, "'reply' is NULL", ps_publisher_request(publisher, "x", 1, NULL, 0, NULL));
+    CHECK(reply == UNTOUCHED(ps_message *));
+    expect_nothing(channel);
+
+    ANSWERS(1, ps_publisher_publish(publisher, "asks for no reply", 17, NULL));
+    ps_message *message;
+    ANSWERS(1, ps_fetch(channel, &message));
+    FAILS(INVALID, "bad.arguments", ps_reply(message, "x", 1, NULL));
+    FAILS(INVALID, "'request' is NULL", ps_reply(NULL, "x", 1, NULL));
+    FAILS(INVALID, "'data' is NULL", ps_reply(message, NULL, 1, NULL));
+    FAILS(PS_ERR_TOO_LARGE, "4294967296", ps_reply(message, "x", four_gib, NULL));
+    ps_message_free(message);
+    ps_headers *headers = ps_headers_new();
+    ANSWERS(0, ps_headers_set_string(headers, "response-topic", "no topic", PS_NUL_TERMINATED));
+    ANSWERS(1, ps_publisher_publish(publisher, "x", 1, headers));
+    ps_headers_free(headers);
+    ANSWERS(1, ps_fetch(channel, &message));
+    FAILS(PS_ERR_INVALID_TOPIC, "'no topic'", ps_reply(message, "x", 1, NULL));
+    ps_message_free(message);
+    ps_publisher_close(publisher);
+}
+
 static void codes(void) {
     CHECK(strcmp(ps_error_name(0), "success") == 0 && strcmp(ps_error_name(3), "success") == 0);
     CHECK(strcmp(ps_error_name(-16), "unknown") == 0 && strcmp(ps_error_name(INT32_MIN), "unknown") == 0);
@@ -367,6 +406,7 @@ int main(void) {
     messages(channel);
     receiving(channel);
     publishing(channel);
+    requesting(channel);
     ANSWERS(0, ps_channel_close(channel));
     printf("bad_arguments passed\n");
     return 0;

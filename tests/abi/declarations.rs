@@ -18,18 +18,6 @@ pub struct Declarations {
 }
 
 impl Declarations {
-    pub fn names(&self) -> impl Iterator<Item = &String> {
-        let types = self.structs.keys().chain(self.callbacks.keys());
-        self.macros.keys().chain(types).chain(self.functions.keys())
-    }
-
-    pub fn remove(&mut self, name: &str) -> bool {
-        self.macros.remove(name).is_some()
-            | self.structs.remove(name).is_some()
-            | self.callbacks.remove(name).is_some()
-            | self.functions.remove(name).is_some()
-    }
-
     pub fn read(header: &str) -> Declarations {
         let mut found = Declarations::default();
         let mut code = String::new();

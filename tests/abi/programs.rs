@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::library::library;
 use crate::tools::{cc, root, run, scratch, store, there_is};
 
-const PROGRAMS: [&str; 4] = ["basics", "bad_arguments", "concurrency", "topics"];
+const PROGRAMS: [&str; 5] = ["basics", "bad_arguments", "concurrency", "topics", "request"];
 
 fn compile(program: &str, flags: &[&str], link: Vec<String>, dir: &Path) -> PathBuf {
     let executable = dir.join(program);

@@ -2,10 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
+mod doctor;
 mod lists;
 mod publish;
+mod record;
+mod request;
 mod signals;
 mod stores;
 mod subscribe;
 mod support;
+mod top;
+mod topics;
 mod usage;

@@ -1,6 +1,6 @@
 //! Command lines that are wrong, and help.
 
-use crate::support::{Store, exists};
+use crate::support::{Running, Store, exists};
 
 #[test]
 fn wrong_command_lines_are_exit_code_two_and_say_what_is_wrong() {
@@ -54,12 +54,43 @@ fn no_command_at_all_shows_the_help() {
 fn help_has_examples_and_exit_codes() {
     let store = Store::new();
     assert!(store.ok(["--help"]).text().contains("Exit codes:"));
-    for command in ["pub", "sub", "ls", "gc", "init"] {
-        let ended = store.ok([command, "--help"]);
+    let help = store.ok(["--help"]);
+    let commands = help.lines().into_iter().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    let mut commands: Vec<Vec<&str>> = commands.filter(|name| *name != "help").map(|name| vec![name]).collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    commands.extend(["list", "create", "delete", "history", "keep"].map(|name| vec!["topics", name]));
+    for command in commands {
+        let ended = store.ok(command.iter().chain(&["--help"]));
         assert!(ended.text().contains("Examples:\n  pubsub "), "{}", ended.text());
         assert!(ended.text().lines().all(|line| line.chars().count() <= 125), "{}", ended.text());
         assert_eq!(ended.words, "");
     }
+}
+
+#[test]
+fn completions_are_printed_for_each_shell() {
+    let store = Store::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ended = store.ok(["completions", shell]);
+        assert!(["doctor", "topics", "replay"].iter().all(|word| ended.text().contains(word)), "{shell}");
+    }
+    store.run(["completions", "csh"]).assert_failed(2, &["csh"]);
+    // What bash would run.
+    let script = "\"$PUBSUB\" completions bash > \"$PUBSUB_HOME\" && exec bash -c '. \"$PUBSUB_HOME\"; \
+        COMP_WORDS=(pubsub sub --rep); COMP_CWORD=2; _pubsub pubsub --rep sub; echo \"${COMPREPLY[@]}\"'";
+    assert_eq!(Running::start(&mut store.shell(script)).end().text(), "--replay\n");
+}
+
+#[test]
+fn the_pages_of_the_manual_are_written() {
+    let store = Store::new();
+    let directory = store.beside("man");
+    let ended = store.ok(["man".as_ref(), directory.as_os_str()]);
+    let pages = std::fs::read_dir(&directory).unwrap().count();
+    assert!(pages > 15 && ended.words.starts_with(&format!("wrote {pages} pages")), "{ended:?}");
+    assert!(std::fs::read_to_string(directory.join("pubsub-sub.1")).unwrap().contains("SH EXAMPLES"));
+    store.run(["man", "/proc/none"]).assert_failed(1, &["/proc/none"]);
 }
 
 #[test]

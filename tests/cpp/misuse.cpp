@@ -180,7 +180,7 @@ static void a_forked_child_is_told() {
     CHECK(publisher.publish("still here") == 1 && next(channel) == "still here");
 }
 
-/// What static objects do while the program ends: publish, receive, close. The store is empty afterwards (cpp.sh looks).
+/// What static objects do while the program ends: publish, receive, ask, close. The store is empty afterwards (cpp.sh looks).
 struct Late {
     std::optional<Channel> channel;
     std::optional<Publisher> publisher;
@@ -190,7 +190,7 @@ struct Late {
         bool works = false;
         try {
             works = publisher->publish("by a publisher") == 1 && publish("late", "by itself") == 1 &&
-                    channel->fetch_batch(9).size() == 2;
+                    channel->fetch_batch(9).size() == 2 && !request("late", "nobody is left to answer", 1ms);
         } catch (const Error &error) {
             std::fprintf(stderr, "%s: %s\n", error.name(), error.what());
         }

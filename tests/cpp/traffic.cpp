@@ -200,6 +200,33 @@ static void works_with_the_functions_of_pubsub_h() {
     CHECK(message.content() == "c" && message.headers()["n"].integer() == 1 && message.get() == raw);
 }
 
+static void a_request_is_answered() {
+    FAILS(PS_ERR_NOT_FOUND, "'ask.me'", request("ask.me", "x", forever));
+    Channel channel("ask.=");
+    Publisher publisher("ask.me");
+    CHECK(!request("ask.me", "late", 1ms) && !publisher.request("late", 0s));
+    const auto late = channel.fetch();
+    CHECK(late && channel.fetch());
+    std::thread server([&channel, &late] {
+        for (int i = 0; i < 2; i++) {
+            const auto message = channel.fetch(forever);
+            CHECK(message->headers()["n"].integer() == 5);
+            CHECK(late->reply("late") == 1); // and answers nothing
+            CHECK(message->reply(std::string("re ") + std::string(message->content()), {{"ok", true}}) == 1);
+        }
+    });
+    const auto answered = [](const std::optional<Message> &reply) {
+        return reply && reply->content() == "re one" && reply->headers()["ok"].boolean() == true;
+    };
+    CHECK(answered(request("ask.me", "one", 30s, {{"n", 5}})));
+    CHECK(answered(publisher.request("one", forever, {{"n", 5}})));
+    server.join();
+    FAILS(PS_ERR_INVALID_ARGUMENT, "response-topic", [&] {
+        publish("ask.me", "no request");
+        channel.fetch()->reply("x");
+    }());
+}
+
 std::size_t other_unit(); // in the other file: the header may be in many
 
 int main() {
@@ -213,4 +240,5 @@ int main() {
     stores_are_made_listed_and_cleaned();
     works_with_the_functions_of_pubsub_h();
     CHECK(other_unit() == 0);
+    a_request_is_answered();
 }

@@ -7,6 +7,7 @@ mod messages;
 mod opening;
 mod peer;
 mod queues;
+mod request;
 mod support;
 #[path = "../common/transports.rs"]
 mod transports;

@@ -9,6 +9,7 @@ mod descriptor;
 mod drop_oldest;
 mod environment;
 mod liveness;
+mod request;
 mod topics;
 #[path = "../common/transports.rs"]
 mod transports;

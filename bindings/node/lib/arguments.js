@@ -60,4 +60,15 @@ function options(what, value, names) {
   return value;
 }
 
-module.exports = { bytes, count, oneOf, optionalText, options, text, topic };
+// The longest that Node's timers can wait.
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** How long to wait: { signal, timeout }, both undefined when without end. */
+function patience(what, value) {
+  const { signal, timeout } = options(what, value, ['signal', 'timeout']);
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrongType('signal', 'an AbortSignal', signal);
+  if (timeout === undefined || timeout === Infinity) return { signal };
+  return { signal, timeout: count('timeout', timeout, LONGEST_TIMEOUT_MS) };
+}
+
+module.exports = { bytes, count, oneOf, optionalText, options, patience, text, topic };

@@ -1,6 +1,7 @@
 'use strict';
 
 const { EventEmitter } = require('node:events');
+const path = require('node:path');
 const { ps, check, opened, channelStats, sizes } = require('./native');
 const { Bell } = require('./bell');
 const { Fetcher, Queue } = require('./message');
@@ -13,9 +14,6 @@ const RELOOK_MS = 1000;
 
 // What the programs that receive may take of a turn of the event loop before everything else gets its own.
 const LONGEST_TURN_MS = 5;
-
-// The longest that Node's timers can wait.
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** What belongs to the library: apart from the Channel, so that it can be closed when that is garbage. */
 class Native {
@@ -64,7 +62,7 @@ class Channel extends EventEmitter {
   #path;
   #native;
   #queue = new Queue();
-  #fetcher = new Fetcher();
+  #fetcher;
   // Who waits for messages, in order: { max, resolve, reject, end }.
   #waiting = [];
   // Set while this turn of the event loop hands out messages: its callback goes on.
@@ -81,6 +79,9 @@ class Channel extends EventEmitter {
     super();
     args.topic(pattern);
     const o = args.options('the options of a channel', options, ['home', 'capacityBytes', 'capacityMessages', 'fullPolicy', 'transport']);
+    // Its messages know where replies to them go, whatever the working directory will be.
+    const home = o.home === undefined || o.home === null ? undefined : path.resolve(args.text('home', o.home));
+    this.#fetcher = new Fetcher(home);
     const settings = {
       size: sizes.channel,
       full_policy: args.oneOf('fullPolicy', o.fullPolicy, ['reject', 'drop-oldest']),
@@ -258,10 +259,7 @@ class Channel extends EventEmitter {
 
   /** 1 to `max` messages; none when the time is up. While it waits, `pending` has a function that ends it with none. */
   #wait(max, options, pending) {
-    const { signal, timeout } = args.options('the options of a receive', options, ['signal', 'timeout']);
-    if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrongType('signal', 'an AbortSignal', signal);
-    const patient = timeout === undefined || timeout === Infinity;
-    if (!patient) args.count('timeout', timeout, LONGEST_TIMEOUT_MS);
+    const { signal, timeout } = args.patience('the options of a receive', options);
     signal?.throwIfAborted();
     this.#mustBeOpen();
     // Only when nobody else waits longer; and while there is something, nothing is to be waited for.
@@ -301,7 +299,7 @@ class Channel extends EventEmitter {
         this.#pump();
       };
       signal?.addEventListener('abort', aborted);
-      if (!patient) timer = setTimeout(cancel, timeout);
+      if (timeout !== undefined) timer = setTimeout(cancel, timeout);
       pending?.add(cancel);
       this.#waiting.push(waiter);
       this.#pump();

@@ -17,6 +17,7 @@ const NUMBERS = Object.freeze({
   PS_ERR_INVALID_HEADERS: -3,
   PS_ERR_TOO_LARGE: -4,
   PS_ERR_CLOSED: -5,
+  PS_ERR_NOT_FOUND: -6,
 });
 
 /** An error that this package finds before the library is asked. */

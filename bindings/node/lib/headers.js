@@ -62,12 +62,23 @@ function writeEntries(value, name, depth) {
   return `{${parts.join(', ')}}`;
 }
 
-/** The JSON text of headers; null for none. */
-function format(headers) {
-  if (headers === undefined || headers === null) return null;
+function mustBeHeaders(headers) {
   if (typeof headers !== 'object' || !(headers instanceof Map || isPlain(headers))) {
     throw wrongType('headers', 'a plain object or a Map', headers);
   }
+}
+
+/** Headers with others in place of those of the same names. */
+function marked(headers, others) {
+  const all = headers ?? {};
+  mustBeHeaders(all);
+  return new Map([...(all instanceof Map ? all : Object.entries(all)), ...others]);
+}
+
+/** The JSON text of headers; null for none. */
+function format(headers) {
+  if (headers === undefined || headers === null) return null;
+  mustBeHeaders(headers);
   const json = writeEntries(headers, undefined, 0);
   return json === '{}' ? null : json;
 }
@@ -165,4 +176,4 @@ function parse(json) {
   }
 }
 
-module.exports = { Float, float, format, parse, withHeaders };
+module.exports = { Float, float, format, marked, parse, withHeaders };

@@ -5,6 +5,7 @@ const { Message } = require('./message');
 const { Publisher, lastRejected, publish } = require('./publisher');
 const { Float, float } = require('./headers');
 const { PubSubError } = require('./errors');
+const { request } = require('./rpc');
 const { cleanup, createStore, home, list, version } = require('./store');
 
 module.exports = {
@@ -20,5 +21,6 @@ module.exports = {
   lastRejected,
   list,
   publish,
+  request,
   version,
 };

@@ -6,8 +6,10 @@ const { parse } = require('./headers');
 /** A received message. It owns what it holds. */
 class Message {
   #headers;
+  // The store that it came from; undefined: the default one.
+  #home;
 
-  constructor(id, timestampUs, topic, content, headersJson, droppedBefore, kind) {
+  constructor(id, timestampUs, topic, content, headersJson, droppedBefore, kind, home) {
     this.id = id;
     this.timestampUs = timestampUs;
     this.topic = topic;
@@ -15,6 +17,7 @@ class Message {
     this.headersJson = headersJson;
     this.droppedBefore = droppedBefore;
     this.kind = kind;
+    this.#home = home;
   }
 
   /** Parsed at first use. */
@@ -28,6 +31,10 @@ class Message {
 
   get text() {
     return this.content.toString();
+  }
+
+  reply(data, headers) {
+    return require('./rpc').reply(this, this.#home, data, headers); // which requires this file
   }
 }
 
@@ -89,6 +96,11 @@ class Queue {
 /** Takes messages from a channel, many in one crossing. */
 class Fetcher {
   #crossing = FIRST_CROSSING;
+  #home;
+
+  constructor(home) {
+    this.#home = home;
+  }
 
   /** Fetches what is there, up to the size of a crossing, into the queue. Answers how many. */
   fetch(handle, queue) {
@@ -98,7 +110,7 @@ class Fetcher {
     if (answer === 0) return 0;
     const used = Number(out[0]);
     let at = 0;
-    for (let i = 0; i < answer; i++) at = unpack(scratch, at, queue, true);
+    for (let i = 0; i < answer; i++) at = unpack(scratch, at, queue, true, this.#home);
     const took = performance.now() - began;
     if (took > LONGEST_CROSSING_MS) {
       this.#crossing = Math.max(SMALLEST_CROSSING, this.#crossing / 2);
@@ -114,7 +126,7 @@ class Fetcher {
     if (answer !== TOO_LARGE || needed <= this.#crossing) check(answer);
     const own = new Scratch(needed);
     const count = check(ps.fetchPacked(handle, own.bytes, needed, 0, out));
-    if (count > 0) unpack(own, 0, queue, false);
+    if (count > 0) unpack(own, 0, queue, false, this.#home);
     return count;
   }
 }
@@ -122,7 +134,7 @@ class Fetcher {
 const TOO_LARGE = -4;
 
 /** Makes a message of the record at `at`; answers where the next one is. */
-function unpack({ bytes, words, halves }, at, queue, copy) {
+function unpack({ bytes, words, halves }, at, queue, copy, home) {
   const word = at / 8;
   const size = Number(words[word]);
   const dataLength = Number(words[word + DATA_LEN / 8]);
@@ -146,6 +158,7 @@ function unpack({ bytes, words, halves }, at, queue, copy) {
       headersLength === 2 ? '{}' : bytes.toString('utf8', headersAt, headersAt + headersLength),
       Number(words[word + 3]),
       halves[(at + KIND) / 4],
+      home,
     ),
   );
   return at + size;

@@ -1,5 +1,6 @@
 'use strict';
 
+const path = require('node:path');
 const { ps, check, opened, sizes } = require('./native');
 const { withHeaders, format } = require('./headers');
 const { refusal, wrongType } = require('./errors');
@@ -25,6 +26,7 @@ const PIECE = 1024 * 1024;
 /** The sending end of one topic. See index.d.ts. */
 class Publisher {
   #topic;
+  #home;
   #handle;
 
   constructor(topic, options) {
@@ -34,6 +36,7 @@ class Publisher {
     this.#handle = opened((out) => ps.publisherOpen(topic, settings, out));
     forgotten.register(this, this.#handle, this);
     this.#topic = topic;
+    this.#home = home === undefined || home === null ? undefined : path.resolve(home);
   }
 
   get topic() {
@@ -48,6 +51,12 @@ class Publisher {
     this.#mustBeOpen();
     const content = args.bytes(data);
     return withHeaders(headers, (handle) => check(ps.publisherPublish(this.#handle, content, content.byteLength, handle)));
+  }
+
+  async request(data, headers, options) {
+    this.#mustBeOpen();
+    // Which requires this file.
+    return require('./rpc').ask(this.#home, this.#topic, headers, options, (all) => this.publish(data, all));
   }
 
   publishBatch(messages) {

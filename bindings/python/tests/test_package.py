@@ -83,6 +83,14 @@ class Examples(Case):
             finish(process)
             self.assertEqual(process.returncode, 0)
 
+    def test_request_and_reply(self):
+        command = [sys.executable, str(ROOT / "examples" / "python" / "reply.py"), "ex.=", "2"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            self.assertEqual(process.stderr.readline(), "listening on ex.=\n")
+            self.assertEqual(self.run_example("request.py", "ex.a", "hello", "there"), "hello: HELLO\nthere: THERE\n")
+            self.assertEqual(finish(process)[0], "ex.a: answered\nex.a: answered\n")
+            self.assertEqual(process.returncode, 0)
+
     def test_event_loop(self):
         out = self.run_example("event_loop.py").splitlines()
         for who in ("lab.=", "lab.temperature"):

@@ -31,8 +31,6 @@ impl Context {
         printable(self.home().unwrap_or_else(|| pubsub::home()).to_string_lossy().as_bytes())
     }
 
-    /// Whether only what matters is to be said.
-    #[cfg(feature = "serve")]
     pub fn is_quiet(&self) -> bool {
         self.quiet
     }
@@ -50,8 +48,10 @@ impl Context {
 pub enum Outcome {
     /// It did what it was asked to.
     Done,
-    /// `sub`: the timeout passed before `--count` messages arrived.
+    /// `sub`: the timeout passed before `--count` messages arrived; `request`: before a reply did.
     TooFew,
+    /// `doctor`: it found something that is wrong.
+    Faults,
     /// This signal ended it, in good order.
     Signal(i32),
 }
@@ -64,6 +64,8 @@ pub enum Failure {
     Failed(String),
     /// Whoever read standard output has gone: the end of the work, not an error.
     ReaderGone,
+    /// This signal came.
+    Interrupted(i32),
 }
 
 impl From<pubsub::Error> for Failure {

@@ -32,10 +32,19 @@ pub fn write_message(out: &mut Vec<u8>, format: Format, message: &Message) {
 fn write_text(out: &mut Vec<u8>, topic: &str, data: &[u8]) {
     // What `echo` or a file's last line left behind is no part of what a person wants to see.
     let data = data.strip_suffix(b"\n").unwrap_or(data);
-    out.extend_from_slice(printable(topic.as_bytes()).as_bytes());
+    write_printable(out, topic.as_bytes());
     out.push(b' ');
-    out.extend_from_slice(printable(data).as_bytes());
+    write_printable(out, data);
     out.push(b'\n');
+}
+
+/// Appends what [`printable`] makes of it; most is printable as it is.
+fn write_printable(out: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+        out.extend_from_slice(bytes);
+    } else {
+        out.extend_from_slice(printable(bytes).as_bytes());
+    }
 }
 
 fn write_json(out: &mut Vec<u8>, message: &Message) {

@@ -3,12 +3,13 @@
 #![forbid(unsafe_code)]
 
 use pubsub::{ChannelStats, Transport};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::context::{Context, Failure, Outcome};
 use crate::format::printable;
 use crate::output;
 use crate::program::Programs;
+use crate::table::columns;
 
 /// List the channels of the store: who listens to what, and how much waits
 #[derive(clap::Args)]
@@ -35,12 +36,9 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
     let mut channels = pubsub::list_channels(context.home())?;
     channels.sort_by(|a, b| (&a.topic, a.pid, &a.path).cmp(&(&b.topic, b.pid, &b.path)));
     let mut programs = Programs::default();
-    let rows = channels.iter().map(|channel| {
-        let program = if channel.alive { programs.name(channel.pid, &channel.path) } else { None };
-        (channel, program.map(str::to_owned))
-    });
+    let rows = channels.iter().map(|channel| (channel, programs.of(channel)));
     if args.json {
-        let lines: String = rows.map(|(channel, program)| json_line(channel, program)).collect();
+        let lines: String = rows.map(|(channel, program)| format!("{}\n", json_object(channel, program))).collect();
         output::print(lines.as_bytes())?;
     } else if channels.is_empty() {
         context.say(&format!("no channels in {}", context.home_shown()));
@@ -48,14 +46,15 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
         let header = ["PATTERN", "PID", "PROGRAM", "UNREAD", "CAPACITY", "REJECTED", "STATE"].map(str::to_owned);
         let table: Vec<_> =
             std::iter::once(header).chain(rows.map(|(channel, program)| row(channel, program))).collect();
-        output::print(columns(&table).as_bytes())?;
+        output::print(columns([false, true, false, true, true, true, false], &table).as_bytes())?;
     }
     Ok(Outcome::Done)
 }
 
-fn json_line(channel: &ChannelStats, program: Option<String>) -> String {
+/// A channel for programs.
+pub fn json_object(channel: &ChannelStats, program: Option<String>) -> Value {
     let ours = |value: u64| if channel.foreign { None } else { Some(value) };
-    let line = json!({
+    json!({
         "pattern": channel.topic,
         "path": channel.path.to_string_lossy(),
         "transport": if channel.transport == Transport::Ring { "ring" } else { "files" },
@@ -71,13 +70,17 @@ fn json_line(channel: &ChannelStats, program: Option<String>) -> String {
         "rejected": ours(channel.rejected),
         "dropped": ours(channel.dropped),
         "malformed": ours(channel.malformed),
-    });
-    format!("{line}\n")
+    })
+}
+
+/// Whether a channel lives, and whose it is.
+pub fn state(channel: &ChannelStats) -> String {
+    let state = if channel.alive { "live" } else { "dead" };
+    format!("{state}{}", if channel.foreign { " formix" } else { "" })
 }
 
 fn row(channel: &ChannelStats, program: Option<String>) -> [String; 7] {
     let ours = |value: u64| if channel.foreign { "-".to_owned() } else { value.to_string() };
-    let state = if channel.alive { "live" } else { "dead" };
     [
         printable(channel.topic.as_bytes()),
         channel.pid.to_string(),
@@ -85,37 +88,6 @@ fn row(channel: &ChannelStats, program: Option<String>) -> [String; 7] {
         channel.unread_messages.to_string(),
         ours(channel.capacity_messages),
         ours(channel.rejected),
-        format!("{state}{}", if channel.foreign { " formix" } else { "" }),
+        state(channel),
     ]
-}
-
-/// Lines of aligned columns: numbers to the right, words to the left, nothing behind the last.
-fn columns(rows: &[[String; 7]]) -> String {
-    const NUMBERS: [bool; 7] = [false, true, false, true, true, true, false];
-    let widths: [usize; 7] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    let mut lines = String::new();
-    for row in rows {
-        let cells: Vec<_> = row
-            .iter()
-            .zip(widths)
-            .zip(NUMBERS)
-            .map(|((cell, width), number)| if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") })
-            .collect();
-        lines.push_str(cells.join("  ").trim_end());
-        lines.push('\n');
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_aligned() {
-        let rows = [["PATTERN", "PID", "P", "U", "C", "R", "STATE"], ["a", "12345", "é", "10", "7", "-", "live"]];
-        let text = columns(&rows.map(|row| row.map(str::to_owned)));
-        assert_eq!(text, "PATTERN    PID  P   U  C  R  STATE\na        12345  é  10  7  -  live\n");
-    }
 }

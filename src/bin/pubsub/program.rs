@@ -6,6 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pubsub::ChannelStats;
+
 /// Names of processes, each process looked at once.
 #[derive(Default)]
 pub struct Programs {
@@ -19,6 +21,12 @@ struct Program {
 }
 
 impl Programs {
+    /// The name of a living channel's program.
+    pub fn of(&mut self, channel: &ChannelStats) -> Option<String> {
+        let name = if channel.alive { self.name(channel.pid, &channel.path) } else { None };
+        name.map(str::to_owned)
+    }
+
     /// The name of process `pid` if it is the one that receives from the channel at `path`.
     ///
     /// The id is that of the receiver's own PID namespace and may be another process's here, so the name counts only

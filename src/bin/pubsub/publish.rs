@@ -3,17 +3,23 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-use pubsub::{HeaderValue, Headers, Payload, Publisher, PublisherOptions};
+use memchr::memchr;
+use pubsub::{HeaderValue, Headers, Publisher, PublisherOptions};
 
 use crate::context::{Context, Failure, Outcome, counted};
 use crate::values;
 
-/// One read takes no more; what it brings is one batch. A pipe brings up to 64 KiB, a file all of it.
+/// One read takes no more; a pipe brings up to 64 KiB, a file all of it. What it brings is published at once.
 const READ: usize = 256 * 1024;
+/// A batch has no more lines: a channel that opens meanwhile hears of the next one.
+const BATCH: usize = 1024;
+/// Nor more bytes than this and a line.
+const BATCH_BYTES: usize = 1 << 20;
 /// How long each line waits for room in a full channel, as a pipe would make its writer wait, but not for ever.
 const LINES_WAIT: Duration = Duration::from_secs(10);
 
@@ -100,7 +106,7 @@ fn headers(json: Option<&str>, single: Vec<(String, HeaderValue)>) -> Result<Hea
 
 /// Publishes each line as soon as a read has brought it whole; the last may lack its newline. Answers how many.
 fn publish_lines(publisher: &Publisher, mut input: impl Read, headers: Option<&Headers>) -> Result<u64, Failure> {
-    let mut published = 0;
+    let mut lines = Lines { publisher, headers, data: Vec::new(), lengths: Vec::new(), published: 0 };
     let mut buffer = vec![0; READ];
     let mut filled = 0; // the beginning of a line, without a newline in it
     loop {
@@ -115,39 +121,65 @@ fn publish_lines(publisher: &Publisher, mut input: impl Read, headers: Option<&H
         let end = filled + read;
         if read == 0 {
             if filled > 0 {
-                publish_all(publisher, &[Payload { data: &buffer[..filled], headers }], published)?;
-                published += 1;
+                lines.add(&buffer[..filled])?;
             }
-            return Ok(published);
+            lines.publish()?;
+            return Ok(lines.published);
         }
         // Only what is new can hold a newline, so that one long line is not searched again and again.
-        match buffer[filled..end].iter().rposition(|&byte| byte == b'\n') {
-            None => filled = end,
-            Some(last) => {
-                let last = filled + last;
-                let lines: Vec<_> =
-                    buffer[..last].split(|&byte| byte == b'\n').map(|data| Payload { data, headers }).collect();
-                publish_all(publisher, &lines, published)?;
-                published += lines.len() as u64;
-                buffer.copy_within(last + 1..end, 0);
-                filled = end - (last + 1);
-            }
+        let (mut start, mut searched) = (0, filled);
+        while let Some(at) = memchr(b'\n', &buffer[searched..end]) {
+            lines.add(&buffer[start..searched + at])?;
+            start = searched + at + 1;
+            searched = start;
         }
+        lines.publish()?;
+        buffer.copy_within(start..end, 0);
+        filled = end - start;
     }
 }
 
-/// Publishes every one of `lines`, before which `earlier` were published.
-fn publish_all(publisher: &Publisher, lines: &[Payload<'_>], earlier: u64) -> Result<(), Failure> {
-    let mut done = 0;
-    while done < lines.len() {
-        // A batch stops before the first that fails, which is then the first of the next.
-        match publisher.publish_batch(&lines[done..]) {
-            Ok(handled) => done += handled,
-            Err(error) => {
-                let line = earlier + done as u64 + 1;
-                return Err(Failure::Failed(format!("line {line} and what follows is not published: {error}")));
+/// Lines on their way, without what stands between them.
+struct Lines<'a> {
+    publisher: &'a Publisher,
+    headers: Option<&'a Headers>,
+    data: Vec<u8>,
+    lengths: Vec<u32>,
+    published: u64,
+}
+
+impl Lines<'_> {
+    fn add(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let Ok(length) = u32::try_from(line.len()) else {
+            self.publish()?;
+            return Err(self.failure(&format!("it has {} bytes, and a message at most 4 GiB - 1", line.len())));
+        };
+        self.data.extend_from_slice(line);
+        self.lengths.push(length);
+        if self.lengths.len() >= BATCH || self.data.len() >= BATCH_BYTES { self.publish() } else { Ok(()) }
+    }
+
+    /// Publishes every line that was added.
+    fn publish(&mut self) -> Result<(), Failure> {
+        let (mut data, mut lengths) = (&self.data[..], &self.lengths[..]);
+        while !lengths.is_empty() {
+            // A batch stops before the first that fails, which is then the first of the next.
+            match self.publisher.publish_packed(data, lengths, self.headers) {
+                Ok(handled) => {
+                    let (done, left) = lengths.split_at(handled);
+                    data = &data[done.iter().map(|&length| length as usize).sum()..];
+                    lengths = left;
+                    self.published += handled as u64;
+                }
+                Err(error) => return Err(self.failure(&error)),
             }
         }
+        self.data.clear();
+        self.lengths.clear();
+        Ok(())
     }
-    Ok(())
+
+    fn failure(&self, why: &dyn Display) -> Failure {
+        Failure::Failed(format!("line {} and what follows is not published: {why}", self.published + 1))
+    }
 }

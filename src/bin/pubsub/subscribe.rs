@@ -4,11 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pubsub::{Channel, ChannelOptions, MessageKind};
+use pubsub::{ChannelOptions, MessageKind};
 
-use crate::context::{Context, Failure, Outcome, counted};
+use crate::channels::Channels;
+use crate::context::{Context, Failure, Outcome};
 use crate::format::{Format, printable, write_message};
 use crate::output::Output;
 use crate::signals::Signals;
@@ -16,8 +15,6 @@ use crate::values;
 
 /// So many messages of one channel are taken before the others have their turn.
 const TURN: u64 = 256;
-/// No wait is longer: a fetch that finds nothing also notices that somebody deleted the channel's directory.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Print the messages that are published to topics
 #[derive(clap::Args)]
@@ -44,6 +41,7 @@ exit codes.
 Examples:
   pubsub sub news.sports                          until Ctrl-C
   pubsub sub 'news.+' 'logs.=.error'              several patterns
+  pubsub sub --replay 10 news.sports              the last 10 that it keeps, then what is new
   pubsub sub --count 1 --timeout 5 job.done       wait for one message; exit code 3 if none came
   pubsub sub --format json 'trip.+' | jq .headers
   pubsub sub --format raw --count 1 photos.new > photo.jpg")]
@@ -57,6 +55,9 @@ pub struct Args {
     /// End after so many seconds in all, fractions allowed
     #[arg(short, long, value_name = "SECONDS", value_parser = values::seconds)]
     timeout: Option<Duration>,
+    /// Begin with the last so many messages of each managed topic that matches; see 'pubsub topics'
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    replay: u32,
     /// What a message looks like
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -68,30 +69,30 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
     let output = Output::new().map_err(|error| Failure::io("using standard output", &error))?;
     // A time too far away to be a time is no limit.
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let options = ChannelOptions { home: context.home().map(Into::into), ..ChannelOptions::default() };
+    let home = context.home().map(Into::into);
+    let options = ChannelOptions { home, replay_last: args.replay, ..ChannelOptions::default() };
 
-    let mut channels = Vec::with_capacity(args.patterns.len());
-    for pattern in &args.patterns {
-        let mut channel = Channel::open(pattern, &options)?;
-        // Asked for before the first fetch: from here on, it wakes us.
-        channel.fd()?;
-        context.say(&format!("subscribed: {}", printable(pattern.as_bytes())));
-        channels.push(channel);
-    }
-
-    let mut subscription =
-        Subscription { channels, output, signals, format: args.format, deadline, left: args.count.unwrap_or(u64::MAX) };
+    let channels = Channels::open(&args.patterns, &options, context)?;
+    let mut subscription = Subscription {
+        context,
+        channels,
+        output,
+        signals,
+        format: args.format,
+        deadline,
+        left: args.count.unwrap_or(u64::MAX),
+    };
     let outcome = subscription.run()?;
-    subscription.close(context)?;
+    subscription.channels.close(context)?;
     Ok(match outcome {
         Outcome::TooFew if args.count.is_none() => Outcome::Done,
         outcome => outcome,
     })
 }
 
-/// Dropped, it closes its channels, whatever happened.
-struct Subscription {
-    channels: Vec<Channel>,
+struct Subscription<'a> {
+    context: &'a Context,
+    channels: Channels,
     output: Output,
     signals: Signals,
     format: Format,
@@ -100,7 +101,7 @@ struct Subscription {
     left: u64,
 }
 
-impl Subscription {
+impl Subscription<'_> {
     fn run(&mut self) -> Result<Outcome, Failure> {
         loop {
             let mut idle = true;
@@ -121,7 +122,7 @@ impl Subscription {
             }
             if idle {
                 self.output.flush(&mut self.signals)?;
-                self.wait()?;
+                self.channels.wait(&self.signals, Some(self.output.fd()), self.deadline)?;
             }
         }
     }
@@ -130,7 +131,7 @@ impl Subscription {
     fn take(&mut self, channel: usize, max: u64) -> Result<u64, Failure> {
         let mut taken = 0;
         while taken < max && self.left > 0 {
-            let message = match self.channels[channel].fetch() {
+            let message = match self.channels.get(channel).fetch() {
                 Ok(Some(message)) => message,
                 Ok(None) => break,
                 Err(error) => {
@@ -140,6 +141,9 @@ impl Subscription {
                 }
             };
             taken += 1;
+            if message.kind() == MessageKind::TopicDeleted {
+                self.context.say(&format!("deleted: {}", printable(message.topic().as_bytes())));
+            }
             if message.kind() == MessageKind::Data {
                 self.left -= 1;
                 write_message(self.output.buffer(), self.format, &message);
@@ -153,7 +157,7 @@ impl Subscription {
     fn finish(&mut self, end: Outcome) -> Result<Outcome, Failure> {
         for i in 0..self.channels.len() {
             // No more than that: publishers may be faster than we are.
-            let unread = self.channels[i].stats()?.unread_messages;
+            let unread = self.channels.get(i).stats()?.unread_messages;
             self.take(i, unread)?;
         }
         self.output.flush(&mut self.signals)?;
@@ -161,44 +165,5 @@ impl Subscription {
             Outcome::TooFew if self.left == 0 => Outcome::Done,
             end => end,
         })
-    }
-
-    /// Waits for a message, a signal, the deadline, or the end of whoever reads the output.
-    fn wait(&mut self) -> Result<(), Failure> {
-        let left = self.deadline.map_or(LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
-        // Rounded up, so that the last fraction of a millisecond is not polled away.
-        let timeout = PollTimeout::from(left.min(LOOK).as_nanos().div_ceil(1_000_000) as u16);
-        let mut fds = Vec::with_capacity(self.channels.len() + 2);
-        // poll(2) reports errors and hang-ups unasked.
-        fds.push(PollFd::new(self.output.fd(), PollFlags::empty()));
-        fds.push(PollFd::new(self.signals.fd(), PollFlags::POLLIN));
-        for channel in &mut self.channels {
-            fds.push(PollFd::new(channel.as_fd()?, PollFlags::POLLIN));
-        }
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Failure::io("waiting for messages", &errno.into())),
-        }
-        let reader_gone = fds[0].any().unwrap_or(false);
-        if reader_gone { Err(Failure::ReaderGone) } else { Ok(()) }
-    }
-
-    /// Closes the channels and says what they did not get.
-    fn close(mut self, context: &Context) -> Result<(), Failure> {
-        for channel in self.channels.drain(..) {
-            let stats = channel.stats()?;
-            for (number, what) in [
-                (stats.rejected, "refused because the queue was full"),
-                (stats.dropped, "dropped because the queue was full"),
-                (stats.malformed, "set aside because they are no messages"),
-            ] {
-                if number > 0 {
-                    let pattern = printable(stats.topic.as_bytes());
-                    context.say(&format!("{pattern}: {} {what}", counted(number, "message")));
-                }
-            }
-            channel.close()?;
-        }
-        Ok(())
     }
 }

@@ -1,5 +1,5 @@
 // Compiled, not run: what the types allow and what they refuse, for ES modules.
-import { Channel, type Message, Publisher, PubSubError, cleanup, createStore, float, home, list, publish } from 'pubsub';
+import { Channel, type Message, Publisher, PubSubError, cleanup, createStore, float, home, list, publish, request } from 'pubsub';
 import pubsub from 'pubsub';
 
 export async function use(signal: AbortSignal): Promise<void> {
@@ -25,6 +25,10 @@ export async function use(signal: AbortSignal): Promise<void> {
   publisher.publishBatch(['a', Buffer.from('b'), { content: new ArrayBuffer(2), headers: { nested: [1, { a: null }] } }]);
   publisher.publishPacked('abc', [1, 2]);
   pubsub.publish('news.sport', 'x');
+  const reply: Message = await request('math.double', '21', { unit: 'm' }, { signal });
+  const timely: Message | null = await publisher.request('21', null, { timeout: 100 });
+  const taken: number = reply.reply(Buffer.from('42'), new Map([['ok', true]]));
+  console.log(timely, taken);
   createStore('/tmp/x', { mode: 0o770, group: 'users' });
   console.log(delivered, cleanup(), list('/tmp/x')[0]?.foreign);
   try {
@@ -43,6 +47,9 @@ export function refused(channel: Channel): void {
   const id: number = channel.fetch()!.id;
   // @ts-expect-error a timeout may bring nothing
   const message: Promise<Message> = channel.receive({ timeout: 5 });
+  // @ts-expect-error a reply may not come in time
+  const reply: Promise<Message> = request('x', 'y', null, { timeout: 5 });
+  console.log(reply);
   // @ts-expect-error there is no such code
   if (new PubSubError('', 'PS_ERR_IO', -14).code === 'PS_ERR_NONE') console.log(id, message);
   // @ts-expect-error messages come from channels

@@ -34,6 +34,7 @@ from .errors import (
 from .message import Header, HeaderValueTypes, Message
 from .publisher import Publisher, last_rejected
 from .pubsub import fetch, publish, subscribe
+from .rpc import request, request_async
 
 __version__ = library_version()
 
@@ -48,6 +49,8 @@ __all__ = [
     "Header",
     "HeaderValueTypes",
     "last_rejected",
+    "request",
+    "request_async",
     "library_version",
     "PubSubError",
     "BusyError",

@@ -143,6 +143,8 @@ class Channel:
         self._waiters = Waiters()
 
         self.topic = topic
+        # For replies to its messages.
+        self._home = None if home is None else os.path.abspath(home)
         self.process_id = os.getpid()
         self.directory_path: Path = ChannelDirectory(os.fsdecode(lib.ps_channel_path(self._handle)))
         self.directory_name: str = self.directory_path.name
@@ -210,7 +212,7 @@ class Channel:
             raise self._closed()
         if timeout == 0:
             return self._take(0)
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout)
         while True:
             seconds = wait_slice(deadline)
             message = self._take(seconds)
@@ -443,6 +445,8 @@ class Channel:
         address = fetched.value
         assert address is not None
         message = read_message(address)
+        if message is not None and self._home is not None:
+            message._home = self._home
         # Forgotten before it is freed: the other order could free it twice.
         fetched.value = None
         lib.ps_message_free(address)
@@ -456,6 +460,9 @@ class Channel:
         # More than the buffer has is the size that a message would have needed.
         if buffer is not None and used <= _BUFFER:
             messages = read_records(buffer, used)
+            if self._home is not None:
+                for message in messages:
+                    message._home = self._home
         # Two assignments and no call between them: no signal handler runs there.
         pending = iter(messages)
         self._pending = pending
@@ -469,7 +476,7 @@ class Channel:
         """Brings messages, waiting that long; whether there are any."""
         if timeout == 0:
             return self._fill(0)
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout)
         while True:
             if self._fill(wait_slice(deadline)):
                 return True
@@ -589,7 +596,7 @@ def _capacity(name: str, value: int) -> int:
     return value
 
 
-def _deadline(timeout: float | None) -> float | None:
+def deadline_of(timeout: float | None) -> float | None:
     if timeout is None or timeout == math.inf:
         return None
     if not timeout >= 0:

@@ -7,7 +7,11 @@ import itertools
 import json
 import struct
 import time
-from typing import Any, BinaryIO, Dict, Union, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Union, cast
+
+if TYPE_CHECKING:
+    from .publisher import Data
 
 __all__ = [
     "Message",
@@ -59,6 +63,8 @@ class Message:
     topic: str
     content: bytes
     dropped_before: int = 0
+    # The store that it came from, when that is not the default one.
+    _home: str | None = None
     # JSON text until they are asked for; an empty one when there are none.
     _headers: Header | bytes
 
@@ -85,6 +91,22 @@ class Message:
     @headers.setter
     def headers(self, headers: Header) -> None:
         self._headers = headers
+
+    def reply(self, data: Data, headers: Mapping[str, HeaderValueTypes] | None = None) -> int:
+        """Answers a request: publishes to its ``response-topic``, in the store that it came from, with its
+        ``correlation-id`` in place of any in ``headers``. Any thread, any time.
+
+        Returns:
+            How many channels took it; 0 when whoever asked waits no more.
+
+        Raises:
+            InvalidArgumentError: (a ``ValueError``) the message asks for no reply.
+            InvalidTopicError: (a ``ValueError``) it asks for one on what is no topic.
+            QueueFullError, TypeError, StoreError: as :meth:`Publisher.publish`.
+        """
+        from .rpc import reply  # which imports this module
+
+        return reply(self, data, headers)
 
     def write(self, stream: BinaryIO) -> None:
         """Writes the message to a binary stream, all numbers big-endian: u32 ``PMSG``, u8 version, u64 id, u64

@@ -17,7 +17,7 @@ from typing import Union
 from . import _native, errors
 from ._native import lib
 from .errors import ClosedError, InvalidTopicError, PubSubError, last_error
-from .message import HeaderValueTypes
+from .message import HeaderValueTypes, Message
 
 __all__ = ["Publisher", "Data", "publish", "last_rejected"]
 
@@ -61,6 +61,18 @@ def publish(topic: str, data: Data, headers: Mapping[str, HeaderValueTypes] | No
     if code < 0:
         if code == errors.QUEUE_FULL:
             return 0
+        raise last_error(code)
+    return code
+
+
+def publish_strictly(topic: str, data: Data, headers: Mapping[str, HeaderValueTypes]) -> int:
+    """:func:`publish` with headers like no others; an error when all queues that match are full."""
+    encoded = _topics.get(topic) or _topic(topic)
+    if type(data) is not bytes:
+        data = _bytes(data)
+    parsed = _Headers(_text(headers)) if headers else None
+    code: int = lib.ps_publish(encoded, data, len(data), parsed.handle if parsed else None)
+    if code < 0:
         raise last_error(code)
     return code
 
@@ -110,6 +122,7 @@ class Publisher:
             raise last_error(code)
         self.topic = topic
         self.full_timeout = full_timeout
+        self._home = None if home is None else os.path.abspath(home)
         self._native: _Handle | None = _Handle(opened.value)
 
     @property
@@ -203,6 +216,24 @@ class Publisher:
                 raise
         return len(batch)
 
+    def request(
+        self, data: Data, headers: Mapping[str, HeaderValueTypes] | None = None, timeout: float | None = None
+    ) -> Message | None:
+        """Publishes a request and waits for its reply, as :func:`pubsub.request` does. Waiting for room
+        (``full_timeout``) comes before that time."""
+        from .rpc import ask  # which imports this module
+
+        return ask(self._home, self.topic, headers, timeout, lambda headers: self.publish(data, headers))
+
+    async def request_async(
+        self, data: Data, headers: Mapping[str, HeaderValueTypes] | None = None, timeout: float | None = None
+    ) -> Message | None:
+        """:meth:`request` for asyncio, as :func:`pubsub.request_async`. Waiting for room (``full_timeout``) blocks the
+        event loop, as :meth:`publish` does."""
+        from .rpc import ask_async
+
+        return await ask_async(self._home, self.topic, headers, timeout, lambda headers: self.publish(data, headers))
+
     def close(self) -> None:
         """Closes it. Closing twice is fine; calls that are under way in other threads end as if it was open."""
         self._native = None
@@ -260,12 +291,16 @@ class _Headers:
 _kept_headers = lru_cache(maxsize=64)(_Headers)
 
 
-def _headers(headers: Mapping[str, HeaderValueTypes]) -> _Headers:
+def _text(headers: Mapping[str, HeaderValueTypes]) -> bytes:
     if not isinstance(headers, dict):
         if not isinstance(headers, Mapping):
             raise TypeError(f"headers are a dict, not {type(headers).__name__}")
         headers = dict(headers)
-    text = json.dumps(headers, ensure_ascii=False).encode()
+    return json.dumps(headers, ensure_ascii=False).encode()
+
+
+def _headers(headers: Mapping[str, HeaderValueTypes]) -> _Headers:
+    text = _text(headers)
     return _kept_headers(text) if len(text) <= _KEPT_TEXT else _Headers(text)
 
 
