@@ -229,6 +229,8 @@ fn no_publisher_waits_for_a_stopped_publisher(transport: Transport) {
     for _ in 0..100 {
         eventually("the other at work", || drain_mine(&mut channel, 0) > 0);
         other.stop();
+        // It may have filled the queue before it stopped.
+        drain_mine(&mut channel, 0);
         let more = (0..20).inspect(|_| assert_eq!(publisher.publish(&[0; 8], None).unwrap(), 1)).count();
         sent += more as u64;
         let mut mine = 0;
@@ -319,9 +321,10 @@ fn ids_are_unique_and_rise_and_tell_the_time(transport: Transport) {
         assert!(message.id() > last[publisher]);
         last[publisher] = message.id();
         assert!((before..=after).contains(&message.timestamp_us()));
-        // Ahead of the clock only by what is handed out faster than 4,096 in a microsecond.
+        // Ahead of the clock only by what is handed out faster than 4,096 in a microsecond; behind it only by the time for
+        // which a publisher in a hurry takes ids ahead.
         let us = (message.id() >> 12) as i64;
-        assert!(us >= message.timestamp_us() && us <= after + 10, "{us} {}", message.timestamp_us());
+        assert!(us >= message.timestamp_us() - 10 && us <= after + 10, "{us} {}", message.timestamp_us());
     }
     assert_eq!(seen.len(), 12_000);
 }
