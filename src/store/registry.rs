@@ -110,6 +110,12 @@ impl Registry {
         Ok(self.version.load(Acquire))
     }
 
+    /// The same, however lately this process looked.
+    pub(crate) fn look_now(&self, store: &Store) -> Result<u64> {
+        self.look(store, Moment::now().ns)?;
+        Ok(self.version.load(Acquire))
+    }
+
     #[cold]
     fn look(&self, store: &Store, now: u64) -> Result<()> {
         let mut state = lock(&self.state);
