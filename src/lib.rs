@@ -47,7 +47,7 @@
 //! - What a queue has no room for is refused and counted, or the oldest is dropped and counted ([`FullPolicy`]); a
 //!   publisher may also wait for room ([`PublisherOptions::full_timeout`]).
 //! - A publisher waits for nobody unless it asked to.
-//! - Unread messages go with their channel. There is no history in this version.
+//! - Unread messages go with their channel. A managed topic ([`create_topic`]) keeps a history, which outlives every process.
 //!
 //! The whole of it, with the test for each promise, is in `docs/semantics.md`; the store's bytes and algorithms are in
 //! `docs/store-format.md`.

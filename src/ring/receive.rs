@@ -30,7 +30,7 @@ const NAP_MAX_NS: u64 = 2_000;
 /// With as many messages as this there is no need to wait for more.
 const FEW: usize = 16;
 /// For how long it goes on looking before it yields.
-const NAPPING_NS: u64 = 1_000;
+const NAPPING_NS: u64 = 500;
 /// Pauses between two looks at the clock.
 const PAUSES: u32 = 2;
 /// How often a receiver yields before it sleeps.

@@ -13,6 +13,7 @@ use super::{FileLocks, Layout, Outcome, Producer, Ring, SharedMemory};
 use crate::control::{self, Control};
 use crate::sys::directory::{Directory, EntryPath};
 use crate::sys::fd::Fd;
+use crate::sys::random;
 
 /// A publisher keeps its chunk from one message to the next if they come faster than this.
 const HURRIED_US: u64 = 50;
@@ -103,7 +104,7 @@ impl RingOutbox {
             ring: Ring { memory: SharedMemory::new(Arc::clone(control.map()), Arc::clone(&file)), layout },
             file,
             idle: Mutex::default(),
-            hint: AtomicU32::new(rand::random::<u32>()),
+            hint: AtomicU32::new(random::number()),
             open: Arc::clone(open),
         }
     }
