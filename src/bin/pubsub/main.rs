@@ -29,6 +29,8 @@ mod record;
 mod recording;
 mod reply;
 mod request;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 mod stats;
 mod subscribe;
@@ -99,6 +101,8 @@ enum Command {
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
 }
 
 fn main() -> ExitCode {
@@ -125,6 +129,8 @@ fn main() -> ExitCode {
         Command::Init(args) => init::run(args, &cli.context),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args, &cli.context),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args, &cli.context),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
