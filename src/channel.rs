@@ -153,7 +153,8 @@ impl Channel {
     ///
     /// Errors: [`InvalidTopic`](ErrorKind::InvalidTopic); [`StoreFull`](ErrorKind::StoreFull),
     /// [`Permission`](ErrorKind::Permission) and [`Io`](ErrorKind::Io) from the store;
-    /// [`Unsupported`](ErrorKind::Unsupported) for a transport that this version does not have.
+    /// [`Unsupported`](ErrorKind::Unsupported) for a ring where memory cannot be shared (a network file system, a
+    /// processor without 16-byte compare-and-swap).
     /// With [`resume`](ChannelOptions::resume): [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern with wildcards,
     /// [`NotFound`](ErrorKind::NotFound) for a topic that is not managed.
     pub fn open(topic: &str, options: &ChannelOptions) -> Result<Channel> {
