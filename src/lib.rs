@@ -116,6 +116,15 @@ pub use topics::{
     topic_stats, topics,
 };
 
+/// For programs that own their process, such as the `pubsub` command: installs a handler of SIGBUS, so that a file of the store
+/// which another program has cut short ends this one with a sentence on standard error and the exit code 1.
+///
+/// Errors: [`Io`](ErrorKind::Io).
+#[doc(hidden)]
+pub fn end_on_bus_error() -> Result<()> {
+    sys::bus::end_on_bus_error().map_err(|e| Error::os("installing a handler of SIGBUS", e))
+}
+
 /// The Rust programs in the README compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

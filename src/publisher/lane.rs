@@ -16,7 +16,7 @@ use crate::message::v1;
 use crate::ring::{Record, Sender};
 use crate::store::{FRESH_NS, Holder, Ids, Managed, Store, Target};
 use crate::sys::chaos;
-use crate::sys::clock::Moment;
+use crate::sys::clock::{Moment, TickingClock};
 use crate::sys::exclusive::Exclusive;
 
 /// One thread's way to the channels that match a topic.
@@ -29,6 +29,7 @@ pub(super) struct Lane {
     /// The topic's history, if it is managed.
     managed: Option<Managing>,
     ids: Ids,
+    clock: TickingClock,
     /// When what is being published was, or a batch of it began to be.
     now: Moment,
     /// When it was last used, nanoseconds of the wall clock, give or take [`FRESH_NS`].
@@ -186,6 +187,7 @@ impl Lane {
                         lines: targets.into_iter().map(Line::new).collect(),
                         managed: Managing::of(&store, topic),
                         ids: Ids::default(),
+                        clock: TickingClock::default(),
                         now,
                         used: now.ns,
                         keeps: false,
@@ -240,7 +242,7 @@ impl Lane {
     /// It is later than the last message of a batch may say.
     #[inline]
     pub(super) fn read_clock(&mut self) {
-        self.now = Moment::now();
+        self.now = self.clock.now();
     }
 
     /// The store has changed.

@@ -8,9 +8,12 @@ mod model;
 mod view;
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, raise};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -106,15 +109,16 @@ fn watch(screen: &mut Screen, model: &mut Model, signals: &Signals, interval: Du
             panic!("planted");
         }
         let wait = due.saturating_duration_since(Instant::now()).min(LOOK);
-        let has_event = match event::poll(wait) {
-            Ok(has_event) => has_event,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
-            Err(error) => return Err(Failure::io("reading the terminal", &error)),
-        };
+        let is_gone = wait_for_input(wait).map_err(|errno| Failure::io("waiting for the terminal", &errno.into()))?;
         if let Some(signal) = signals.caught() {
             return Ok(Outcome::Signal(signal));
         }
-        if has_event {
+        if is_gone {
+            // Nobody sees it any more.
+            return Ok(Outcome::Done);
+        }
+        // All that came at once: the rest would wait inside the library, where poll(2) does not see it.
+        while has_event()? {
             let event = event::read().map_err(|error| Failure::io("reading the terminal", &error))?;
             // Anything else, such as another size, only needs drawing.
             if let Event::Key(key) = event {
@@ -131,6 +135,30 @@ fn watch(screen: &mut Screen, model: &mut Model, signals: &Signals, interval: Du
                 model.look_again();
             }
         }
+    }
+}
+
+fn has_event() -> Result<bool, Failure> {
+    match event::poll(Duration::ZERO) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        result => result.map_err(|error| Failure::io("reading the terminal", &error)),
+    }
+}
+
+/// Waits for the terminal to say something; whether it is gone. Asked before the library that reads its events, which, when
+/// a terminal is closed, would look for them in a tight loop for ever.
+fn wait_for_input(wait: Duration) -> nix::Result<bool> {
+    let stdin = io::stdin();
+    let mut entry = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    // Rounded up: not to spin for the last millisecond.
+    let timeout = PollTimeout::try_from(wait + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX);
+    match poll(&mut entry, timeout) {
+        Ok(0) | Err(Errno::EINTR) => Ok(false),
+        Ok(_) => {
+            let found = entry[0].revents().unwrap_or(PollFlags::POLLERR);
+            Ok(found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL))
+        }
+        Err(errno) => Err(errno),
     }
 }
 
