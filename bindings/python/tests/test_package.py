@@ -53,9 +53,9 @@ class Package(Case):
 
         from pubsub import _native
 
-        sizes = [ctypes.sizeof(s) for s in (_native.ChannelOptions, _native.ChannelStats, _native.PublisherOptions)]
-        self.assertEqual(sizes, [64, 104, 16])
-        self.assertEqual(_native.MESSAGE.size, 80)
+        structs = (_native.ChannelOptions, _native.ChannelStats, _native.PublisherOptions, _native.TopicOptions, _native.TopicStats)
+        self.assertEqual([ctypes.sizeof(s) for s in structs], [64, 104, 16, 32, 72])
+        self.assertEqual(_native.MESSAGE.size, 96)
         self.assertEqual(_native.Struct(_native.RECORD_HEAD).size, 72)
 
     def test_the_readmes_programs_run(self):
