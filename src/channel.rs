@@ -525,6 +525,7 @@ impl Channel {
         if max == 0 {
             return Ok(0);
         }
+        self.linger(max, timeout);
         let Some(first) = self.fetch_wait(timeout)? else { return Ok(0) };
         messages.push(first);
         let mut count = 1;
@@ -532,7 +533,7 @@ impl Channel {
             if self.is_rings_turn() {
                 if let Some(ring) = &mut self.ring {
                     let Ok(taken) = ring.next_batch(messages, (max - count).min(TURN - self.turn)) else { break };
-                    let new = messages.len() - taken as usize;
+                    let new = messages.len() - taken;
                     messages[new..].iter_mut().for_each(|message| message.set_home(self.store.number()));
                     self.turn += taken;
                     count += taken;
@@ -558,6 +559,7 @@ impl Channel {
         timeout: Option<Duration>,
     ) -> std::result::Result<(usize, usize), PackError> {
         self.here()?;
+        self.linger(usize::MAX, timeout);
         let packed = if timeout == Some(Duration::ZERO) {
             let packed = self.pack(buffer)?;
             if packed.is_none() {
@@ -568,6 +570,14 @@ impl Channel {
             self.fetch_until(Deadline::after(timeout), |channel| channel.pack(buffer))?
         };
         Ok(packed.map_or((0, 0), |(records, words)| (records, words * 8)))
+    }
+
+    /// Who may wait for messages, and takes many, lets some come.
+    #[inline]
+    fn linger(&mut self, max: usize, timeout: Option<Duration>) {
+        if let Some(ring) = self.ring.as_mut().filter(|_| timeout != Some(Duration::ZERO)) {
+            ring.linger(max);
+        }
     }
 
     /// Writes what is there into `buffer`, as much as fits: how many records, and words; `None`: there is nothing.

@@ -3,7 +3,8 @@
 //! The channel is open first: whatever is published from then on waits in its queue. Then each history's end is looked up. What
 //! lies before that end comes from the history, what lies behind it from the queue; live messages carry their place in the
 //! history, so those of the queue that the history already gave are known and dropped. A message that is dropped so and not
-//! given (older than the last N) began its way before the channel was open.
+//! given (older than the last N) began its way before the channel was open. And a publisher that found its channels before it
+//! appended looks again if a channel began to read the history meanwhile ([`history::note_opening`]).
 //!
 //! Histories are read piece by piece, and several of them merged by time; each keeps its own order. What a history gives up
 //! before it was read is counted in the next message's `dropped_before`.
@@ -12,7 +13,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::io;
 
+use crate::control::Unusable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{self, Kept, Reader};
 use crate::message::id::is_native;
@@ -94,7 +97,12 @@ impl Replay {
         let mut replay =
             Replay { cursors: Vec::new(), order: BinaryHeap::new(), cuts: HashMap::new(), ahead: AHEAD, lost: 0 };
         for topic in topics {
-            match Reader::open(base, &topic) {
+            // The channel is there; the history's end comes after this.
+            let noted = match history::note_opening(base, &topic) {
+                Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                noted => noted.map_err(|unusable| history::unusable(unusable, &topic)),
+            };
+            match noted.and_then(|()| Reader::open(base, &topic)) {
                 Ok(Some(reader)) => replay.add(&reader, beginning)?,
                 Ok(None) if matches!(beginning, Beginning::Behind(_)) => {
                     return Err(Error::new(

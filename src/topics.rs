@@ -12,7 +12,6 @@ use crate::files;
 use crate::history::{self, Appender, Kept, Reader, Terms};
 use crate::message::Message;
 use crate::publisher;
-use crate::ring::Layout;
 use crate::store::{self, FRESH_NS, Store};
 use crate::sys::clock::{self, Moment};
 use crate::sys::directory::{self, Directory, Kind};
@@ -91,8 +90,8 @@ const PIECE: usize = 1 << 20;
 ///
 /// Errors: [`Exists`](ErrorKind::Exists) when it is managed already; [`InvalidTopic`](ErrorKind::InvalidTopic);
 /// [`InvalidArgument`](ErrorKind::InvalidArgument) for bounds that no history can have;
-/// [`StoreFull`](ErrorKind::StoreFull), [`Permission`](ErrorKind::Permission), [`Io`](ErrorKind::Io); where rings are not to be
-/// had (see [`Transport::Ring`](crate::Transport::Ring)), [`Unsupported`](ErrorKind::Unsupported).
+/// [`StoreFull`](ErrorKind::StoreFull), [`Permission`](ErrorKind::Permission), [`Io`](ErrorKind::Io); on a network file system, and
+/// where the processor has no 16-byte compare-and-swap, [`Unsupported`](ErrorKind::Unsupported).
 ///
 /// ```
 /// # let home = tempfile::tempdir()?;
@@ -131,12 +130,29 @@ pub fn create_topic(topic: &str, options: &TopicOptions) -> Result<()> {
         Some(0) => return Err(invalid("keep messages for no time; leave 'history_ttl' out for no limit of age")),
         ttl => ttl.unwrap_or(0),
     };
-    let layout = Layout::new(messages, bytes, true)
+    let layout = history::layout(messages, bytes)
         .ok_or_else(|| invalid(&format!("keep {messages} messages and {bytes} bytes: at most 2^26 and 64 GiB")))?;
     let store = Store::at(options.home.as_deref())?;
+    if store.base().is_remote() {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format_args!(
+                "the store {} is on a network file system, which shares no memory: histories need one of this machine",
+                store.home().display()
+            ),
+        ));
+    }
     let now = Moment::now();
     let epoch = store.next_ids(now, 1)?;
-    let terms = Terms { topic: topic.to_string(), ttl_us, epoch, created_us: now.wall_us(), layout };
+    let terms = Terms {
+        topic: topic.to_string(),
+        messages,
+        ttl_us,
+        epoch,
+        created_us: now.wall_us(),
+        sums: !store.base().is_in_memory(),
+        layout,
+    };
     let mut attempt = 0;
     loop {
         match make(&store, &terms) {

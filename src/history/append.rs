@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use super::page::{self, Terms, W_LOST, W_LOST_BEHIND};
+use super::page::{self, Terms, W_LOST, W_LOST_BEHIND, W_OPENINGS};
 use super::record::Entry;
 use super::unusable;
 use crate::error::{Error, ErrorKind, Result};
@@ -122,8 +122,8 @@ impl Appender {
     /// Appends a message that does not [want a file](Appender::wants_file), by a publisher that [`lend`](Appender::lend) lent in
     /// this process.
     pub(crate) fn append_by(&self, sender: &mut Sender, base: &Directory, entry: &Entry<'_>, now_us: u64) -> Appended {
-        let head = entry.head(self.terms.epoch);
-        self.append_with(sender, base, now_us, |producer, ring, unlink| {
+        let head = entry.head(&self.terms);
+        self.append_with(sender, base, (entry.len() as u64, now_us), |producer, ring, unlink| {
             producer.publish(ring, entry.len() as u32, |memory, at| entry.write(&head, memory, at), || {}, unlink)
         })
     }
@@ -144,7 +144,7 @@ impl Appender {
                     chaos::point("history.linked");
                     let message = Ref::file(tag, entry.len() as u64);
                     let appended = self.with(base, |sender| {
-                        self.append_with(sender, base, now_us, |producer, ring, unlink| {
+                        self.append_with(sender, base, (entry.len() as u64, now_us), |producer, ring, unlink| {
                             producer.publish_file(ring, message, || {}, unlink)
                         })
                     });
@@ -201,7 +201,7 @@ impl Appender {
         &self,
         sender: &mut Sender,
         base: &Directory,
-        now_us: u64,
+        (bytes, now_us): (u64, u64),
         publish: impl Fn(&mut Producer<FileLocks>, &Ring<SharedMemory>, &dyn Fn(u32)) -> Outcome,
     ) -> Appended {
         if self.is_removed(now_us) {
@@ -210,6 +210,7 @@ impl Appender {
         let unlink = |tag| {
             let _ = base.unlink(EntryPath::new(&self.directory, file_name(tag).as_bytes()).as_c_str());
         };
+        sender.producer.trim(&self.ring, bytes, self.terms.messages, unlink);
         let mut given_up = 0;
         let appended = loop {
             match publish(&mut sender.producer, &self.ring, &unlink) {
@@ -235,11 +236,17 @@ impl Appender {
         appended
     }
 
-    /// Whether the topic was deleted: said by who deletes it, or, should that one have been killed, by the file.
+    /// How many channels have opened to read the history and to go on live, asked behind an append. A channel can be seen before
+    /// it is counted here, and is counted before it looks up the history's end. So a message that lies behind that end finds it
+    /// counted (the append's compare-and-swap, this load, the channel's count and its look are in one order); whoever sees
+    /// another number than before looks for channels once more, and no message is in neither the history nor the queue.
+    #[inline]
+    pub(crate) fn openings(&self) -> u64 {
+        self.map.word(W_OPENINGS).load(SeqCst)
+    }
+
+    /// Whether the topic was deleted by one who was killed before saying so, now and then.
     fn is_removed(&self, now_us: u64) -> bool {
-        if self.ring.word(STATE).load(Relaxed) & CLOSED != 0 {
-            return true;
-        }
         if now_us.wrapping_sub(self.looked_us.load(Relaxed)) < LOOK_US {
             return false;
         }

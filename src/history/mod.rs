@@ -11,8 +11,8 @@
 //! - *Reading* takes nothing and writes nothing: slots and records are copied by `pread`, and `head` is looked at afterwards
 //!   (see [`crate::ring::Look`]). What `head` has passed by then counts as gone.
 //! - *The file outlives its publishers*, and on a disk the machine. Lock bytes are gone with their holders, so a chunk that a
-//!   dead publisher owned is taken from it as in any ring. A record has a check sum: after a power failure a slot may be on
-//!   the disk whose record is not. Such a position counts as gone.
+//!   dead publisher owned is taken from it as in any ring. On a disk a record has a check sum of its content: after a power
+//!   failure a slot may be on the disk whose record is not. Such a position counts as gone.
 //! - *An append that fails* (no memory, even after older messages made room) loses nobody a live message. The page notes where
 //!   it was ([`page::W_LOST`]), so that who resumes from before it is told that not all can be had.
 
@@ -24,14 +24,15 @@ mod read;
 mod record;
 
 pub(crate) use append::{Appended, Appender, Sender};
-pub(crate) use page::{FILE, RECORDER, Terms, create, directory_name, topic_of};
+pub(crate) use page::{FILE, RECORDER, Terms, create, directory_name, layout, note_opening, topic_of};
 pub(crate) use read::{Kept, Reader, stray_files};
 pub(crate) use record::Entry;
 
 use crate::control::Unusable;
 use crate::error::{Error, ErrorKind};
 
-fn unusable(unusable: Unusable, topic: &str) -> Error {
+/// What kept a topic's history from being used.
+pub(crate) fn unusable(unusable: Unusable, topic: &str) -> Error {
     match unusable {
         Unusable::Version(version) => Error::new(
             ErrorKind::Unsupported,

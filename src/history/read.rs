@@ -71,6 +71,7 @@ impl Reader<'_> {
     /// The offset of the oldest message, and the one that the next will get.
     pub(crate) fn range(&self) -> Result<(u64, u64)> {
         let (head, tail) = self.look().range().map_err(|e| self.failed(e))?;
+        let head = head.max(tail.saturating_sub(self.terms.messages));
         Ok((head.saturating_add(1), tail.saturating_add(1)))
     }
 
@@ -125,7 +126,7 @@ impl Reader<'_> {
                 // No more than a chunk.
                 self.buffer.resize(len, 0);
                 let n = read_at(self.file.as_fd(), &mut self.buffer, at).map_err(|e| self.failed(e))?;
-                record::parse(&self.buffer[..n], self.terms.epoch, offset, &self.terms.topic)?
+                record::parse(&self.buffer[..n], &self.terms, offset)?
             }
             Place::File { tag, .. } => self.read_file(tag, offset)?,
             Place::Malformed => None,

@@ -2,18 +2,20 @@
 //!
 //! | bytes | |
 //! |---|---|
-//! | 0..4 | CRC-32 of the history's epoch and of all that follows |
-//! | 4..8 | length of the headers' text (0: `{}`) |
+//! | 0..8 | check sum: XXH3-64, seeded with the history's epoch, of the 24 bytes that follow and of the XXH3-64s of headers and content (0 in their place where the history is in memory) |
 //! | 8..16 | id |
 //! | 16..24 | timestamp, microseconds since the epoch |
-//! | 24..28 | length of the content |
-//! | 28..32 | 0 |
+//! | 24..28 | length of the headers' text (0: `{}`) |
+//! | 28..32 | length of the content |
 //! | 32.. | headers, content |
 //!
 //! Native byte order. The topic is the history's.
 
 #![forbid(unsafe_code)]
 
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::page::Terms;
 use crate::error::Result;
 use crate::message::{Message, MessageHead};
 use crate::ring::{Memory, Record};
@@ -45,15 +47,15 @@ impl<'a> Entry<'a> {
         HEAD + self.headers().len() + self.data.len()
     }
 
-    /// What stands before headers and content. The content must have been found to fit into a chunk.
-    pub(super) fn head(&self, epoch: u64) -> [u8; HEAD] {
+    /// What stands before headers and content, which must have been found to fit into a chunk.
+    pub(super) fn head(&self, terms: &Terms) -> [u8; HEAD] {
         let mut head = [0; HEAD];
-        head[4..8].copy_from_slice(&(self.headers().len() as u32).to_ne_bytes());
         head[8..16].copy_from_slice(&self.id.to_ne_bytes());
         head[16..24].copy_from_slice(&self.timestamp_us.to_ne_bytes());
-        head[24..28].copy_from_slice(&(self.data.len() as u32).to_ne_bytes());
-        let sum = sum(epoch, &head[4..], self.headers(), self.data);
-        head[..4].copy_from_slice(&sum.to_ne_bytes());
+        head[24..28].copy_from_slice(&(self.headers().len() as u32).to_ne_bytes());
+        head[28..].copy_from_slice(&(self.data.len() as u32).to_ne_bytes());
+        let sum = sum(terms, &head[8..], self.headers(), self.data);
+        head[..8].copy_from_slice(&sum.to_ne_bytes());
         head
     }
 
@@ -64,17 +66,19 @@ impl<'a> Entry<'a> {
     }
 }
 
-fn sum(epoch: u64, head: &[u8], headers: &[u8], data: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&epoch.to_ne_bytes());
-    hasher.update(head);
-    hasher.update(headers);
-    hasher.update(data);
-    hasher.finalize()
+/// In pieces, each in one go: a hash that is fed piece by piece costs more than a short message.
+fn sum(terms: &Terms, head: &[u8], headers: &[u8], data: &[u8]) -> u64 {
+    let mut pieces = [0; HEAD + 8];
+    pieces[..HEAD - 8].copy_from_slice(head);
+    if terms.sums {
+        pieces[HEAD - 8..HEAD].copy_from_slice(&xxh3_64(headers).to_ne_bytes());
+        pieces[HEAD..].copy_from_slice(&xxh3_64(data).to_ne_bytes());
+    }
+    xxh3_64_with_seed(&pieces, terms.epoch)
 }
 
 /// The bytes of a record as a message; `Ok(None)`: they are none.
-pub(super) fn parse(bytes: &[u8], epoch: u64, offset: u64, topic: &str) -> Result<Option<Message>> {
+pub(super) fn parse(bytes: &[u8], terms: &Terms, offset: u64) -> Result<Option<Message>> {
     let Some((head, rest)) = bytes.split_at_checked(HEAD) else { return Ok(None) };
     let long = |from: usize| {
         let mut word = [0; 8];
@@ -86,13 +90,13 @@ pub(super) fn parse(bytes: &[u8], epoch: u64, offset: u64, topic: &str) -> Resul
         word.copy_from_slice(&head[from..from + 4]);
         u32::from_ne_bytes(word)
     };
-    let Some((headers, data)) = rest.split_at_checked(short(4) as usize) else { return Ok(None) };
-    if data.len() != short(24) as usize || short(0) != sum(epoch, &head[4..], headers, data) {
+    let Some((headers, data)) = rest.split_at_checked(short(24) as usize) else { return Ok(None) };
+    if data.len() != short(28) as usize || long(0) != sum(terms, &head[8..], headers, data) {
         return Ok(None);
     }
     let Ok(headers) = std::str::from_utf8(headers) else { return Ok(None) };
-    let fixed = MessageHead::of_history(long(8), long(16), epoch, offset);
-    let mut message = Message::new(fixed, topic, headers, data.len())?;
+    let fixed = MessageHead::of_history(long(8), long(16), terms.epoch, offset);
+    let mut message = Message::new(fixed, &terms.topic, headers, data.len())?;
     message.data_mut().copy_from_slice(data);
     Ok(Some(message))
 }

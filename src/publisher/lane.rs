@@ -16,7 +16,7 @@ use crate::message::v1;
 use crate::ring::{Record, Sender};
 use crate::store::{FRESH_NS, Holder, Ids, Managed, Store, Target};
 use crate::sys::chaos;
-use crate::sys::clock::Moment;
+use crate::sys::clock::{Moment, TickingClock};
 use crate::sys::exclusive::Exclusive;
 
 /// One thread's way to the channels that match a topic.
@@ -29,6 +29,7 @@ pub(super) struct Lane {
     /// The topic's history, if it is managed.
     managed: Option<Managing>,
     ids: Ids,
+    clock: TickingClock,
     /// When what is being published was, or a batch of it began to be.
     now: Moment,
     /// When it was last used, nanoseconds of the wall clock, give or take [`FRESH_NS`].
@@ -70,6 +71,8 @@ struct Managing {
 struct KeptHistory {
     appender: Arc<Appender>,
     sender: history::Sender,
+    /// See [`Appender::openings`].
+    openings: u64,
 }
 
 impl Drop for KeptHistory {
@@ -83,16 +86,20 @@ impl Managing {
         store.registry().managed(topic).map(|managed| Managing { managed, kept: None })
     }
 
-    /// Appends a message by what is kept open. `None`: it must take another way.
+    /// Appends a message by what is kept open: where it is, and whether every channel is known that could miss it. `None`: it
+    /// must take another way.
     #[inline]
-    fn append_now(&mut self, store: &Store, record: &Record<'_>, now_us: u64) -> Option<(u64, u64)> {
-        let KeptHistory { appender, sender } = self.kept.as_mut()?;
+    fn append_now(&mut self, store: &Store, record: &Record<'_>, now_us: u64) -> Option<((u64, u64), bool)> {
+        let KeptHistory { appender, sender, openings } = self.kept.as_mut()?;
         let entry = Entry::of(record);
         if appender.wants_file(&entry) {
             return None;
         }
         match appender.append_by(sender, store.base(), &entry, now_us) {
-            Appended::At(offset) => Some((appender.epoch(), offset)),
+            Appended::At(offset) => {
+                let before = std::mem::replace(openings, appender.openings());
+                Some(((appender.epoch(), offset), *openings == before))
+            }
             // Gone, or failed: found out again, slowly.
             _ => {
                 self.kept = None;
@@ -180,6 +187,7 @@ impl Lane {
                         lines: targets.into_iter().map(Line::new).collect(),
                         managed: Managing::of(&store, topic),
                         ids: Ids::default(),
+                        clock: TickingClock::default(),
                         now,
                         used: now.ns,
                         keeps: false,
@@ -234,7 +242,7 @@ impl Lane {
     /// It is later than the last message of a batch may say.
     #[inline]
     pub(super) fn read_clock(&mut self) {
-        self.now = Moment::now();
+        self.now = self.clock.now();
     }
 
     /// The store has changed.
@@ -281,10 +289,14 @@ impl Lane {
         if let Some(managing) = &mut self.managed {
             // First: a channel that opens with a replay drops the live messages that the history had by then.
             match managing.append_now(&self.store, &record, self.now.wall_us()) {
-                Some(place) => record.managed = Some(place),
+                Some((place, is_followed)) => {
+                    record.managed = Some(place);
+                    if !is_followed {
+                        self.look_again(topic);
+                    }
+                }
                 None => return self.deliver_managed(record, terms),
             }
-            self.look_again(topic);
         }
         for at in 0..self.lines.len() {
             let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us(), terms.more) {
@@ -297,11 +309,10 @@ impl Lane {
         Ok(self.lines.len())
     }
 
-    /// What the history had not by then, such a channel gets live: one that opened since the publish began must be known.
-    #[inline]
+    /// What the history had not by then, such a channel gets live: it must be known.
+    #[cold]
     fn look_again(&mut self, topic: &str) {
-        self.read_clock();
-        let looked = self.store.registry().refresh(&self.store, self.now);
+        let looked = self.store.registry().look_now(&self.store);
         // What cannot be looked at is told to the next publish.
         let is_new = looked.as_ref().is_ok_and(|version| *version != self.version);
         if is_new && !self.store.is_gone() && !chaos::planted("no look behind an append") {
@@ -327,7 +338,7 @@ impl Lane {
                     // A publisher of its own, if there is room for it in the budget of descriptors.
                     if self.keeps && managing.kept.is_none() && store.may_keep_open(self.now.ns) {
                         let sender = appender.lend(store.base()).ok();
-                        managing.kept = sender.map(|sender| KeptHistory { appender, sender });
+                        managing.kept = sender.map(|sender| KeptHistory { appender, sender, openings: 0 });
                     }
                     appended
                 }

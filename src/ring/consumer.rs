@@ -74,6 +74,23 @@ impl Consumer {
         std::mem::take(&mut self.lost)
     }
 
+    /// How many messages wait in a ring that rejects, at most `max`; for one that drops, `max`.
+    ///
+    /// Who takes them one by one until there is none meets the publisher at the end: each look at a slot takes its cache line
+    /// from the publisher, which is about to write there. So the end is looked for once.
+    #[inline]
+    pub(crate) fn waiting<M: Memory>(&mut self, ring: &Ring<M>, max: usize) -> usize {
+        if ring.layout.drop_oldest {
+            return max;
+        }
+        let occupied = |ahead: &usize| {
+            let position = self.next.0.wrapping_add(*ahead as u64);
+            ring.is_slot_reserved(position, &mut self.slots_reserved)
+                && ring.sequence_word(position).load(Acquire) == ring.layout.sequence(position)
+        };
+        (0..max).take_while(occupied).count()
+    }
+
     /// Whether a message waits. SeqCst, for a consumer that has just made the bell odd.
     pub(crate) fn has_message<M: Memory>(&mut self, ring: &Ring<M>) -> bool {
         loop {

@@ -59,7 +59,7 @@ pub(crate) struct Producer<L> {
     pub(super) id: u32,
     /// Where the next commit is tried first, and the bytes of all messages before it.
     pub(super) position: u64,
-    total: u64,
+    pub(super) total: u64,
     /// The last known head and its total.
     pub(super) head: (u64, u64),
     /// The last known number of reserved slots.
@@ -248,7 +248,7 @@ impl<L: Locks> Producer<L> {
 
     /// Whether a message of `size` bytes at `position` stays within the bounds, as far as this publisher knows the head.
     #[inline]
-    fn fits<M: Memory>(&self, ring: &Ring<M>, size: u64) -> bool {
+    pub(super) fn fits<M: Memory>(&self, ring: &Ring<M>, size: u64) -> bool {
         let (head, consumed) = self.head;
         let (messages, bytes) = (self.position.wrapping_sub(head), self.total.wrapping_sub(consumed));
         // An empty queue takes any message: `head` cannot be past a position that is found empty.

@@ -23,16 +23,33 @@ use crate::sys::fd::Fd;
 /// Memory is given back at most this often: in a queue that fills and drains a thousand times a second, taking it anew each
 /// time would cost more than the messages.
 const REST_NS: u64 = 10_000_000;
-/// How long a receiver that finds the ring empty waits before it looks again: the longest is less than a reader notices, and
-/// enough for a dozen messages.
+/// How long a receiver waits before it looks for messages again: the longest is enough for some twenty, and comes only while
+/// a stream of them runs.
 const NAP_MIN_NS: u64 = 100;
-const NAP_MAX_NS: u64 = 1_000;
+const NAP_MAX_NS: u64 = 2_000;
+/// With as many messages as this there is no need to wait for more.
+const FEW: usize = 16;
 /// For how long it goes on looking before it yields.
-const NAPPING_NS: u64 = 1_000;
+const NAPPING_NS: u64 = 500;
 /// Pauses between two looks at the clock.
 const PAUSES: u32 = 2;
 /// How often a receiver yields before it sleeps.
 const YIELDS: u32 = 50;
+/// And for how long: what fifty take where nobody else wants the processor, and some more.
+const YIELDING_NS: u64 = 50_000;
+
+/// Pauses until then; answers when it is.
+fn pause_until(due: u64) -> u64 {
+    loop {
+        let now = clock::monotonic_ns();
+        if now >= due {
+            return now;
+        }
+        for _ in 0..PAUSES {
+            std::hint::spin_loop();
+        }
+    }
+}
 
 /// The receiving end of a channel's ring.
 #[derive(Debug)]
@@ -82,39 +99,47 @@ impl RingInbox {
 
     /// Waits for a moment, then gives others the processor a few times: a publisher that is at work is worth waiting for, since
     /// waking a sleeper costs it a system call and the sleeper twenty microseconds.
-    ///
-    /// Each look at the next slot takes its cache line from the publisher that is about to write to it. Who takes one message
-    /// as soon as it is there slows a stream of them down to what the line takes to go there and back; so a receiver that
-    /// finds several messages after a nap takes a longer one the next time.
     pub(crate) fn comes_soon(&mut self) -> bool {
-        let taken = self.consumer.taken();
-        let several = taken.wrapping_sub(self.taken_before) > 1;
-        self.taken_before = taken;
-        self.nap_ns = if several { (self.nap_ns * 2).min(NAP_MAX_NS) } else { (self.nap_ns / 2).max(NAP_MIN_NS) };
-        let begin = clock::monotonic_ns();
-        let (mut due, end) = (begin + self.nap_ns, begin + self.nap_ns + NAPPING_NS);
-        loop {
+        let mut end = self.nap();
+        while !self.has_message() {
             let now = clock::monotonic_ns();
-            if now >= due {
-                if self.has_message() {
-                    return true;
+            if end.saturating_add(NAPPING_NS) <= now {
+                for _ in 0..YIELDS {
+                    std::thread::yield_now();
+                    if self.has_message() {
+                        return true;
+                    }
+                    // Others had the processor for whole slices: fifty of those would be an age, to a timeout or an interrupt.
+                    if clock::monotonic_ns() >= now + YIELDING_NS {
+                        break;
+                    }
                 }
-                if now >= end {
-                    break;
-                }
-                due = now + NAP_MIN_NS;
+                return false;
             }
-            for _ in 0..PAUSES {
-                std::hint::spin_loop();
-            }
+            end = end.min(now);
+            pause_until(now + NAP_MIN_NS);
         }
-        for _ in 0..YIELDS {
-            std::thread::yield_now();
-            if self.has_message() {
-                return true;
-            }
+        true
+    }
+
+    /// For who takes up to `max` at once: where a stream of messages runs, lets a few more of them come.
+    ///
+    /// Each look at the next slot takes its cache line from the publisher that is about to write to it. Who takes every message
+    /// as soon as it is there slows a stream down to the time that the line takes to go there and back; so who finds several
+    /// after a nap naps longer the next time.
+    #[inline]
+    pub(crate) fn linger(&mut self, max: usize) {
+        if self.nap_ns > NAP_MIN_NS && max >= FEW && (1..FEW).contains(&self.consumer.waiting(&self.ring, FEW)) {
+            self.nap();
         }
-        false
+    }
+
+    /// Does not look at the ring for a moment; answers when that ended.
+    fn nap(&mut self) -> u64 {
+        let several = self.consumer.taken().wrapping_sub(self.taken_before) > 1;
+        self.taken_before = self.consumer.taken();
+        self.nap_ns = if several { (self.nap_ns * 2).min(NAP_MAX_NS) } else { (self.nap_ns / 2).max(NAP_MIN_NS) };
+        pause_until(clock::monotonic_ns() + self.nap_ns)
     }
 
     /// Asks publishers to write to the FIFO; whether the ring is still empty.

@@ -19,6 +19,8 @@ use crate::error::Result;
 use crate::message::{Message, MessageHead};
 
 const HEAD: usize = 24;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// The message of a managed topic: epoch and offset follow the head.
 const MANAGED: u16 = 1;
@@ -98,6 +100,8 @@ impl Parts {
         if len < HEAD {
             return None;
         }
+        // Where its parts lie is read from its first line: the second is on its way meanwhile.
+        memory.prefetch(at + LINE, 1);
         let mut head = [0; HEAD + PLACE];
         memory.copy_out(at, &mut head[..HEAD]);
         let flags = u16::from_ne_bytes([head[18], head[19]]);

@@ -8,7 +8,7 @@
 //! rise through the whole store, also when the clock is set back. Should somebody delete the page, the clock makes up for
 //! it: the counter is ahead of the clock only by what was handed out faster than 4,096 in a microsecond.
 //!
-//! A publisher in a hurry takes ids in blocks ([`Ids`]), about as many as it used in the last few microseconds: this page's
+//! A publisher in a hurry takes ids in blocks ([`Ids`]), about as many as it used in the last microsecond: this page's
 //! line is shared by all publishers of the store, and to write to it costs more than all else that a publish does.
 
 #![forbid(unsafe_code)]
@@ -18,8 +18,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
+use super::Store;
 use super::layout::{PRIVATE, STORE_FILE};
-use super::{FRESH_NS, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::id;
 use crate::sys::chaos;
@@ -131,29 +131,27 @@ impl StorePage {
 
 /// Ids taken ahead, by one of possibly several users of the same `newest` (a publisher's threads).
 ///
-/// They are used up within [`FRESH_NS`](super::FRESH_NS), so that an id tells when its message was published. Ids rise for
-/// each thread, whichever of the blocks it gets its next one from: a block is used only while it is the newest that was
-/// taken by any of them. (A thread that has used an id of one block has seen `newest` at it or beyond, and blocks do not
-/// overlap, so what it may use later lies higher.)
+/// They are good for the microsecond in which they were taken, so that an id never tells an earlier time than its message's.
+/// Ids rise for each thread, whichever of the blocks it gets its next one from: a block is used only while it is the newest
+/// that was taken by any of them. (A thread that has used an id of one block has seen `newest` at it or beyond, and blocks do
+/// not overlap, so what it may use later lies higher.)
 #[derive(Debug, Default)]
 pub(crate) struct Ids {
     next: u64,
     end: u64,
     start: u64,
-    taken_ns: u64,
 }
 
-/// The most that are taken ahead: 40 million messages a second use half of them before they are stale.
-const BLOCK: u64 = 512;
+/// The most that are taken ahead: more than a microsecond, or a batch's run, can use.
+const BLOCK: u64 = 128;
 
 impl Ids {
     /// The next id, for a message published at `now`.
     #[inline]
     pub(crate) fn next(&mut self, newest: &AtomicU64, now: Moment, store: &Store) -> Result<u64> {
-        let fresh = !now.is_since(self.taken_ns, FRESH_NS);
         // Relaxed: what matters is that one thread never sees an older value after a newer one.
-        if self.next == self.end || !fresh || newest.load(Relaxed) != self.start {
-            self.take(newest, now, fresh, store)?;
+        if self.next == self.end || self.next < id::floor(now.wall_us()) || newest.load(Relaxed) != self.start {
+            self.take(newest, now, store)?;
         }
         let id = self.next;
         self.next += 1;
@@ -161,13 +159,15 @@ impl Ids {
     }
 
     #[cold]
-    fn take(&mut self, newest: &AtomicU64, now: Moment, fresh: bool, store: &Store) -> Result<u64> {
+    fn take(&mut self, newest: &AtomicU64, now: Moment, store: &Store) -> Result<()> {
+        // As many as the last block was good for; twice as many if it was used up.
         let used = self.next - self.start;
-        let count = if fresh { (2 * used).clamp(1, BLOCK) } else { used.clamp(1, BLOCK) };
+        let count = if self.next == self.end { 2 * used } else { used };
+        let count = count.clamp(1, BLOCK);
         self.start = store.next_ids(now, count)?;
-        (self.next, self.end, self.taken_ns) = (self.start, self.start + count, now.ns);
+        (self.next, self.end) = (self.start, self.start + count);
         newest.fetch_max(self.start, Relaxed);
-        Ok(self.start)
+        Ok(())
     }
 }
 

@@ -30,6 +30,8 @@ use crate::topic::{Index, Pattern};
 
 /// For how long a look at the directory is good.
 pub(crate) const FRESH_NS: u64 = 5_000;
+/// After so long publishers look again: less, because their clocks ([`clock::TickingClock`]) are exact to a 64th only.
+const LOOK_NS: u64 = FRESH_NS - FRESH_NS / 16;
 
 /// A channel as publishers see it.
 #[derive(Debug)]
@@ -102,9 +104,15 @@ impl Registry {
     #[inline]
     pub(crate) fn refresh(&self, store: &Store, now: Moment) -> Result<u64> {
         // Acquire pairs with the Release below: who skips the look sees the version that the look led to.
-        if now.is_since(self.looked.load(Acquire), FRESH_NS) {
+        if now.is_since(self.looked.load(Acquire), LOOK_NS) {
             self.look(store, now.ns)?;
         }
+        Ok(self.version.load(Acquire))
+    }
+
+    /// The same, however lately this process looked.
+    pub(crate) fn look_now(&self, store: &Store) -> Result<u64> {
+        self.look(store, Moment::now().ns)?;
         Ok(self.version.load(Acquire))
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::ticks::{self, Reading};
+
 fn read(clock: libc::clockid_t) -> libc::timespec {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a valid timespec to write to; the clocks used here exist on every system that we build for.
@@ -43,7 +45,57 @@ impl Moment {
     }
 }
 
+/// The wall clock, which the kernel is asked for once in a few microseconds only: what has passed since, the processor's
+/// counter tells, where it can be trusted.
+#[derive(Debug, Default)]
+pub(crate) struct TickingClock {
+    /// The last answer, and the counter then.
+    asked_ns: u64,
+    asked_ticks: u64,
+    /// For so many ticks the counter tells what has passed since.
+    good_for: u64,
+    /// The last moment that was told, nanoseconds.
+    told_ns: u64,
+    /// Since when the counter's rate is measured.
+    measured: Reading,
+}
+
+/// For so long the counter is believed.
+const BELIEVED_NS: u64 = 4_000;
+/// Readings that took no longer than this count as one moment.
+const AT_ONCE_NS: u64 = 300;
+
+impl TickingClock {
+    #[inline]
+    pub(crate) fn now(&mut self) -> Moment {
+        let passed = ticks::now().wrapping_sub(self.asked_ticks);
+        // No more than a few microseconds of ticks: the product fits.
+        let ns = if passed < self.good_for { self.asked_ns + (passed * ticks::rate() >> 32) } else { self.ask() };
+        // Asking again must not set the time back by what the counter was ahead; whoever sets the clock may.
+        if self.told_ns.wrapping_sub(ns) > AT_ONCE_NS {
+            self.told_ns = ns;
+        }
+        Moment { ns: self.told_ns }
+    }
+
+    #[cold]
+    fn ask(&mut self) -> u64 {
+        let before = ticks::now();
+        let now = Moment::now();
+        let between = ticks::now().wrapping_sub(before);
+        // The clock was read about halfway. (Wrapping: 0 where there is no counter.)
+        (self.asked_ns, self.asked_ticks) = (now.ns, before.wrapping_add(between / 2));
+        let rate = ticks::rate();
+        let in_ticks = |ns: u64| (u128::from(ns) << 32).checked_div(u128::from(rate)).unwrap_or(0) as u64;
+        // Who loses the processor between the readings does not know which moment they belong to.
+        self.good_for = if between < in_ticks(AT_ONCE_NS) { in_ticks(BELIEVED_NS) } else { 0 };
+        self.measured.go_on(now.ns);
+        now.ns
+    }
+}
+
 /// Nanoseconds of the monotonic clock, never 0.
+#[inline]
 pub(crate) fn monotonic_ns() -> u64 {
     let now = read(libc::CLOCK_MONOTONIC);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64 + 1

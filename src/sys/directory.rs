@@ -171,17 +171,37 @@ impl Directory {
         /// Numbers of linux/magic.h, and of the file systems' own sources: NFS, SMB, CIFS, SMB2, Ceph, AFS, 9P, Coda, NCP.
         const REMOTE: [u32; 9] =
             [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x00c3_6400, 0x5346_414f, 0x0102_1997, 0x7375_7245, 0x564c];
-        let Ok(fd) = self.fd() else { return false };
+        self.kind().is_some_and(|kind| REMOTE.contains(&kind))
+    }
+
+    /// Whether it is on a file system that lives in memory: it ends with the machine, whole until then. In doubt not.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_in_memory(&self) -> bool {
+        /// Of linux/magic.h: tmpfs, ramfs.
+        const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
+        self.kind().is_some_and(|kind| IN_MEMORY.contains(&kind))
+    }
+
+    /// The number that says which file system it is on.
+    #[cfg(target_os = "linux")]
+    fn kind(&self) -> Option<u32> {
+        let fd = self.fd().ok()?;
         // SAFETY: all of it is numbers, for which zero is a value.
         let mut found: libc::statfs = unsafe { std::mem::zeroed() };
         // SAFETY: the descriptor is borrowed, and `found` is valid to write to.
         let known = unsafe { libc::fstatfs(fd.as_raw_fd(), &mut found) } == 0;
-        known && REMOTE.contains(&(found.f_type as u32))
+        known.then_some(found.f_type as u32)
     }
 
     /// Only Linux says by a number what a file system is.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// As above.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn is_in_memory(&self) -> bool {
         false
     }
 

@@ -16,4 +16,5 @@ pub(crate) mod lock;
 pub(crate) mod mapping;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod ticks;
 pub(crate) mod watch;

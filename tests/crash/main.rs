@@ -13,5 +13,6 @@ mod process;
 mod rings;
 mod storm;
 mod survivors;
+mod topics;
 mod verdict;
 mod worker;

@@ -10,18 +10,18 @@ use rand::{Rng, SeedableRng};
 use crate::actor::{PATTERNS, Receiver, Sender, Terms};
 use crate::payload;
 
-struct Role(HashMap<String, String>);
+pub struct Role(HashMap<String, String>);
 
 impl Role {
-    fn number(&self, name: &str) -> u64 {
+    pub fn number(&self, name: &str) -> u64 {
         self.0.get(name).map_or(0, |value| value.parse().unwrap())
     }
 
-    fn run(&self) -> &Path {
+    pub fn run(&self) -> &Path {
         Path::new(&self.0["run"])
     }
 
-    fn there(&self, file: &str) -> bool {
+    pub fn there(&self, file: &str) -> bool {
         self.run().join(file).exists()
     }
 
@@ -52,6 +52,8 @@ fn worker() {
         "receive" => receive(&role),
         "churn" => churn(&role),
         "clean" => clean(&role),
+        "append" => crate::topics::append(&role),
+        "manage" => crate::topics::manage(&role),
         "fill" => fill(&role),
         other => panic!("no role {other}"),
     }

@@ -26,7 +26,7 @@ fn mount(on: &Path, kind: &str, flags: libc::c_ulong, options: &str) {
 }
 
 /// Runs this in a child that has a small file system at the place of the store.
-fn on_a_small_file_system(transport: Transport, options: &str, run: impl FnOnce(&Home)) {
+pub fn on_a_small_file_system(transport: Transport, options: &str, run: impl FnOnce(&Home)) {
     if !is_root() {
         return;
     }
@@ -44,7 +44,7 @@ fn on_a_small_file_system(transport: Transport, options: &str, run: impl FnOnce(
 }
 
 /// Takes all space that is left; what to remove to have it back.
-fn fill(home: &Home) -> std::path::PathBuf {
+pub fn fill(home: &Home) -> std::path::PathBuf {
     use std::io::Write;
     let path = home.path().join("filler");
     let mut file = fs::File::create(&path).unwrap();
@@ -52,7 +52,7 @@ fn fill(home: &Home) -> std::path::PathBuf {
     path
 }
 
-fn is_store_full(error: &Error) -> bool {
+pub fn is_store_full(error: &Error) -> bool {
     assert!(error.to_string().contains("free space"), "{error}");
     error.kind() == ErrorKind::StoreFull
 }

@@ -4,6 +4,7 @@
 mod common;
 
 mod full;
+mod histories;
 mod hostile;
 mod limits;
 mod rings;

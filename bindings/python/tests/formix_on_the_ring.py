@@ -9,8 +9,6 @@ import sys
 import unittest
 from collections.abc import Iterator
 
-import pubsub
-
 #: They list the channel's directory and want a file for each message. On the ring, a small message is in shared memory.
 LOOK_FOR_FILES = {
     "test_pubsub.TestFetch.test_fetch_removes_message_file",
@@ -28,11 +26,6 @@ def cases(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
 
 
 def main() -> None:
-    try:
-        pubsub.Channel("probe", transport="ring").close()
-    except pubsub.UnsupportedError as error:
-        print(f"skipped: {error}")
-        return
     every = list(cases(unittest.defaultTestLoader.discover(sys.argv[1])))
     chosen = [case for case in every if case.id() not in LOOK_FOR_FILES]
     if len(every) != 59 or len(chosen) != 59 - len(LOOK_FOR_FILES):

@@ -29,8 +29,9 @@ enum Step {
 }
 
 impl RingInbox {
-    /// Takes messages until there are none, or `max`, onto the end of `messages`; answers how many.
+    /// Takes the messages that are there, up to `max`, onto the end of `messages`; answers how many.
     pub(crate) fn next_batch(&mut self, messages: &mut Vec<Message>, max: usize) -> Result<usize> {
+        let max = usize::from(self.waiting.is_some()) + self.consumer.waiting(&self.ring, max);
         let mut count = 0;
         let mut failed = None;
         while count < max {
@@ -49,7 +50,7 @@ impl RingInbox {
         failed.filter(|_| count == 0).map_or(Ok(count), Err)
     }
 
-    /// Writes messages into a buffer until there are none, or `max`, or the next does not fit.
+    /// Writes the messages that are there into a buffer, up to `max` and until the next does not fit.
     pub(crate) fn next_packed(&mut self, buffer: &mut [u64], max: usize) -> Result<Packed> {
         let mut packed = Packed::default();
         if self.waiting.is_some() {
@@ -57,6 +58,7 @@ impl RingInbox {
             self.settle(usize::from(packed.left.is_some()));
             return Ok(packed);
         }
+        let max = self.consumer.waiting(&self.ring, max);
         let result = loop {
             if packed.records == max {
                 break Ok(());

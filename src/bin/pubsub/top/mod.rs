@@ -8,9 +8,12 @@ mod model;
 mod view;
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, raise};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -106,10 +109,16 @@ fn watch(screen: &mut Screen, model: &mut Model, signals: &Signals, interval: Du
             panic!("planted");
         }
         let wait = due.saturating_duration_since(Instant::now()).min(LOOK);
-        let has_event = match event::poll(wait) {
-            Ok(has_event) => has_event,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
-            Err(error) => return Err(Failure::io("reading the terminal", &error)),
+        let has_event = match wait_for_input(wait) {
+            Ok(Input::None) => false,
+            // Nobody sees it any more.
+            Ok(Input::Gone) => return Ok(Outcome::Done),
+            Ok(Input::Some) => match event::poll(Duration::ZERO) {
+                Ok(has_event) => has_event,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
+                Err(error) => return Err(Failure::io("reading the terminal", &error)),
+            },
+            Err(error) => return Err(Failure::io("waiting for the terminal", &error.into())),
         };
         if let Some(signal) = signals.caught() {
             return Ok(Outcome::Signal(signal));
@@ -132,6 +141,29 @@ fn watch(screen: &mut Screen, model: &mut Model, signals: &Signals, interval: Du
             }
         }
     }
+}
+
+enum Input {
+    None,
+    Some,
+    Gone,
+}
+
+/// Waits for the terminal to say something. Asked before the library that reads its events, which, when a terminal is closed,
+/// would look for them in a tight loop for ever.
+fn wait_for_input(wait: Duration) -> nix::Result<Input> {
+    let stdin = io::stdin();
+    let mut entry = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    // Rounded up: not to spin for the last millisecond.
+    let timeout = PollTimeout::try_from(wait + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX);
+    match poll(&mut entry, timeout) {
+        Ok(0) | Err(Errno::EINTR) => return Ok(Input::None),
+        Ok(_) => {}
+        Err(error) => return Err(error),
+    }
+    let found = entry[0].revents().unwrap_or(PollFlags::POLLERR);
+    let gone = found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL);
+    Ok(if gone { Input::Gone } else { Input::Some })
 }
 
 enum Wish {
