@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Prints what came to a topic since it ran last, whether or not it ran when that was published: the topic keeps a history, and
-the file keeps the place in it. The first time, the last ten messages: history.py TOPIC FILE"""
+"""Prints what came to a topic since it ran last, whether or not it ran when that was published: the topic keeps a
+history, and the file keeps the place in it. The first time, the last ten messages: history.py TOPIC FILE"""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ def read_records(buffer: mmap.mmap, used: int) -> list[Message]:
     unpack: Callable[[mmap.mmap, int], tuple[Any, ...]]
     while position < used:
         if position + size <= used:
-            number, timestamp, dropped, epoch, offset, data, both, kind, topic, headers, content = unpack(buffer, position)
+            fields = unpack(buffer, position)
+            number, timestamp, dropped, epoch, offset, data, both, kind, topic, headers, content = fields
         else:
             data = -2
         if data != data_len or both != lengths:

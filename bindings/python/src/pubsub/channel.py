@@ -87,10 +87,10 @@ class Channel:
         transport: ``"ring"`` or ``"files"``; None: what the environment's ``PUBSUB_TRANSPORT`` says, else the best that
             the library has.
         home: the store's directory; None: the default one.
-        replay_last: begin with the last so many messages of each managed topic that matches, oldest first; then everything
-            newer, without a gap and none twice.
-        resume: ``(message.epoch, message.offset)`` of the last message had: begin with everything behind it, on a managed
-            topic without wildcards. What its history does not have any more is told by
+        replay_last: begin with the last so many messages of each managed topic that matches, oldest first; then
+            everything newer, without a gap and none twice.
+        resume: ``(message.epoch, message.offset)`` of the last message had: begin with everything behind it, on a
+            managed topic without wildcards. What its history does not have any more is told by
             :attr:`Message.dropped_before` of the first message, or by another :attr:`Message.epoch`: the topic was
             deleted and created again, and this begins with all that it has. An offset of 0 is before the first.
 

@@ -52,8 +52,8 @@ def create_topic(
     history_ttl: float | None = None,
     home: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Makes a topic that keeps a history: of what is published to it from now on, by every libpubsub program. Messages of
-    formix-pubsub programs enter it while the command ``pubsub topics keep`` runs. ::
+    """Makes a topic that keeps a history: of what is published to it from now on, by every libpubsub program. Messages
+    of formix-pubsub programs enter it while the command ``pubsub topics keep`` runs. ::
 
         create_topic("news.sports", history_messages=1000, history_ttl=24 * 3600)
 
@@ -71,7 +71,7 @@ def create_topic(
         StoreError: (an ``OSError`` and a ``RuntimeError``) the store cannot be used, or is full.
     """
     if history_ttl is not None and not 0 < history_ttl < 1 << 50:
-        raise ValueError(f"history_ttl is {history_ttl}; it must be a number of seconds above 0, or None: no limit of age")
+        raise ValueError(f"history_ttl is {history_ttl}; it must be a number of seconds above 0, or None for no limit")
     options = _native.TopicOptions(
         size=ctypes.sizeof(_native.TopicOptions),
         history_messages=_native.integer("history_messages", history_messages, _U32),
@@ -85,8 +85,8 @@ def create_topic(
 
 
 def delete_topic(topic: str, *, home: str | os.PathLike[str] | None = None) -> None:
-    """Deletes a managed topic and its history. Channels on exactly that topic (not those whose wildcards match) get a message
-    whose ``kind`` is ``"topic-deleted"``. Publishing to the topic goes on as to any other.
+    """Deletes a managed topic and its history. Channels on exactly that topic (not those whose wildcards match) get a
+    message whose ``kind`` is ``"topic-deleted"``. Publishing to the topic goes on as to any other.
 
     Raises:
         NotFoundError: (a ``LookupError``) it is not managed.

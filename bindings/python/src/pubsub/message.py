@@ -57,12 +57,12 @@ class Message:
         topic: the topic it was published to.
         content: the payload.
         headers: a dictionary; what was no JSON object reads as an empty one.
-        dropped_before: messages that the channel lost just before this one (policy ``"drop-oldest"``), or that a history did
-            not have any more.
+        dropped_before: messages that the channel lost just before this one (policy ``"drop-oldest"``), or that a
+            history did not have any more.
         epoch: of a managed topic: which history the message is in; else 0.
         offset: its place there, from 1 on; else 0.
-        kind: ``"data"``: somebody published it; ``"topic-deleted"``: the managed topic ``topic``, with the history ``epoch``,
-            was deleted, and nothing else means anything.
+        kind: ``"data"``: somebody published it; ``"topic-deleted"``: the managed topic ``topic``, with the history
+            ``epoch``, was deleted, and nothing else means anything.
     """
 
     # Slots are set faster than entries of a dictionary, and most messages have no others.
