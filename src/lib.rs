@@ -47,7 +47,7 @@
 //! - What a queue has no room for is refused and counted, or the oldest is dropped and counted ([`FullPolicy`]); a
 //!   publisher may also wait for room ([`PublisherOptions::full_timeout`]).
 //! - A publisher waits for nobody unless it asked to.
-//! - Unread messages go with their channel. There is no history in this version.
+//! - Unread messages go with their channel. A managed topic ([`create_topic`]) keeps a history, which outlives every process.
 //!
 //! The whole of it, with the test for each promise, is in `docs/semantics.md`; the store's bytes and algorithms are in
 //! `docs/store-format.md`.
@@ -115,6 +115,15 @@ pub use topics::{
     HistorySlice, Resume, TopicOptions, TopicStats, create_topic, delete_topic, topic_history, topic_history_from,
     topic_stats, topics,
 };
+
+/// For programs that own their process, such as the `pubsub` command: installs a handler of SIGBUS, so that a file of the store
+/// which another program has cut short ends this one with a sentence on standard error and the exit code 1.
+///
+/// Errors: [`Io`](ErrorKind::Io).
+#[doc(hidden)]
+pub fn end_on_bus_error() -> Result<()> {
+    sys::bus::end_on_bus_error().map_err(|e| Error::os("installing a handler of SIGBUS", e))
+}
 
 /// The Rust programs in the README compile.
 #[cfg(doctest)]

@@ -17,6 +17,7 @@ use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fd::{Fd, status};
 use crate::sys::fifo;
+use crate::sys::random;
 
 /// What became of one message for one channel.
 #[derive(Debug)]
@@ -201,7 +202,7 @@ impl Outbox {
     pub(crate) fn deliver_file(&self, base: &Directory, file: &MessageFile, record: &Record<'_>) -> Delivery {
         let Some(ring) = &self.ring else { return Delivery::Gone };
         loop {
-            let tag = rand::random();
+            let tag = random::number();
             let name = crate::ring::file_name(tag);
             let path = EntryPath::new(&self.directory, name.as_bytes());
             match file.link(base, path.as_c_str()) {

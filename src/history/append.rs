@@ -17,6 +17,7 @@ use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath};
 use crate::sys::fd::{Fd, status};
 use crate::sys::mapping::Mapping;
+use crate::sys::random;
 
 /// A publisher keeps its chunk from one message to the next if they come faster than this.
 const HURRIED_US: u64 = 50;
@@ -92,7 +93,7 @@ impl Appender {
             file,
             owner,
             idle: Mutex::default(),
-            hint: AtomicU32::new(rand::random::<u32>()),
+            hint: AtomicU32::new(random::number()),
             looked_us: AtomicU64::new(0),
             used: AtomicU64::new(0),
             open: Arc::clone(open),
@@ -136,7 +137,7 @@ impl Appender {
     /// Appends a message that is in a file.
     pub(crate) fn append_file(&self, base: &Directory, file: &MessageFile, entry: &Entry<'_>, now_us: u64) -> Appended {
         loop {
-            let tag = rand::random();
+            let tag = random::number();
             let name = file_name(tag);
             let path = EntryPath::new(&self.directory, name.as_bytes());
             match file.link(base, path.as_c_str()) {

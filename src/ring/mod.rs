@@ -95,7 +95,7 @@ pub(crate) use receive::RingInbox;
 #[cfg(not(loom))]
 pub(crate) use record::Record;
 #[cfg(not(loom))]
-pub(crate) use send::{Counted, LOOK_MESSAGES, LOOK_US, RingOutbox, Sender, file_name};
+pub(crate) use send::{Counted, LOOK_MESSAGES, LOOK_US, RingOutbox, Sender, file_name, is_file_name};
 #[cfg(not(loom))]
 pub(crate) use shared::{FileLocks, SharedMemory};
 

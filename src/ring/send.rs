@@ -13,6 +13,7 @@ use super::{FileLocks, Layout, Outcome, Producer, Ring, SharedMemory};
 use crate::control::{self, Control};
 use crate::sys::directory::{Directory, EntryPath};
 use crate::sys::fd::Fd;
+use crate::sys::random;
 
 /// A publisher keeps its chunk from one message to the next if they come faster than this.
 const HURRIED_US: u64 = 50;
@@ -84,6 +85,12 @@ pub(crate) fn file_name(tag: u32) -> String {
     format!("r{tag:x}")
 }
 
+/// Whether a file may be one that a ref names.
+pub(crate) fn is_file_name(name: &[u8]) -> bool {
+    let tag = name.strip_prefix(b"r").and_then(|hex| std::str::from_utf8(hex).ok());
+    tag.and_then(|hex| u32::from_str_radix(hex, 16).ok()).is_some_and(|tag| file_name(tag).as_bytes() == name)
+}
+
 /// Removes the file of a message that is dropped. It may be gone with the channel.
 fn unlink(base: &Directory, directory: &[u8], tag: u32) {
     let name = file_name(tag);
@@ -97,7 +104,7 @@ impl RingOutbox {
             ring: Ring { memory: SharedMemory::new(Arc::clone(control.map()), Arc::clone(&file)), layout },
             file,
             idle: Mutex::default(),
-            hint: AtomicU32::new(rand::random::<u32>()),
+            hint: AtomicU32::new(random::number()),
             open: Arc::clone(open),
         }
     }

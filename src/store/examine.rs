@@ -21,6 +21,7 @@ use crate::control::{self, FullPolicy, Unusable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{self, FORMIX_TMP_AGE, NEW, QUEUE, TMP};
 use crate::history;
+use crate::ring;
 use crate::sys::clock;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fd::status;
@@ -246,6 +247,16 @@ impl Findings<'_> {
     fn private(&mut self, store: &Examined) {
         let Some(stat) = self.directory(store, PRIVATE) else { return };
         self.entry(store, PRIVATE.to_bytes(), &stat, store.stat.st_mode & 0o7777);
+        let listed = store.base.list(PRIVATE, |entry| {
+            let path = EntryPath::new(PRIVATE.to_bytes(), entry.name);
+            if path.as_c_str() != STORE_FILE {
+                self.add(Fault::Stray, path.as_c_str().to_bytes(), "does not belong there");
+            }
+            true
+        });
+        if let Err(error) = listed {
+            self.add(Fault::NoAccess, PRIVATE.to_bytes(), format_args!("cannot be listed: {error}"));
+        }
         let page = STORE_FILE.to_bytes();
         match store.base.open_at(STORE_FILE, libc::O_RDONLY, 0) {
             Err(error) if is_missing(&error) => {}
@@ -417,7 +428,11 @@ impl Findings<'_> {
         let listed = base.list(EntryPath::new(name, b".").as_c_str(), |entry| {
             if entry.name.starts_with(SET_ASIDE) {
                 set_aside += 1;
-            } else if entry.name != QUEUE && entry.name != control::FILE && files::message_id(entry.name).is_none() {
+            } else if entry.name != QUEUE
+                && entry.name != control::FILE
+                && files::message_id(entry.name).is_none()
+                && !ring::is_file_name(entry.name)
+            {
                 strays.push(entry.name.to_vec());
             }
             true

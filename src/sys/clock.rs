@@ -70,7 +70,7 @@ impl TickingClock {
     pub(crate) fn now(&mut self) -> Moment {
         let passed = ticks::now().wrapping_sub(self.asked_ticks);
         // No more than a few microseconds of ticks: the product fits.
-        let ns = if passed < self.good_for { self.asked_ns + (passed * ticks::rate() >> 32) } else { self.ask() };
+        let ns = if passed < self.good_for { self.asked_ns + ((passed * ticks::rate()) >> 32) } else { self.ask() };
         // Asking again must not set the time back by what the counter was ahead; whoever sets the clock may.
         if self.told_ns.wrapping_sub(ns) > AT_ONCE_NS {
             self.told_ns = ns;

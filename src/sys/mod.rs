@@ -3,6 +3,7 @@
 //! Everything above this module is safe Rust and speaks `io::Result`; what a failure means to a user is decided there,
 //! by [`Error::os`](crate::Error). A call that a signal can interrupt is repeated here, except for waits.
 
+pub(crate) mod bus;
 pub(crate) mod bytes;
 pub(crate) mod chaos;
 pub(crate) mod clock;

@@ -119,7 +119,7 @@ mod tests {
         }
         let rate = rate();
         if rate > 0 {
-            let told = (u128::from(second.ticks - first.ticks) * u128::from(rate) >> 32) as u64;
+            let told = ((u128::from(second.ticks - first.ticks) * u128::from(rate)) >> 32) as u64;
             let passed = second.monotonic_ns - first.monotonic_ns;
             assert!(told.abs_diff(passed) <= passed / TOLERATED, "{told} {passed}");
         } else {

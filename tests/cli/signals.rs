@@ -1,5 +1,6 @@
 //! How `pubsub sub` ends when it is told to.
 
+use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt;
 
 use nix::sys::signal::Signal;
@@ -55,6 +56,17 @@ fn a_second_signal_ends_it_even_when_nobody_reads() {
     drop(stdout);
     assert!(!status.success());
     assert_eq!(store.directories(), [""; 0]);
+}
+
+#[test]
+fn a_page_that_is_cut_short_in_use_ends_it_with_a_reason() {
+    let store = Store::new();
+    let sub = store.sub(1, &["a"]);
+    let page = store.home().join(store.directories().remove(0)).join("control");
+    OpenOptions::new().write(true).open(page).unwrap().set_len(0).unwrap();
+    let ended = sub.end();
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert!(ended.words.contains("cut short") && ended.words.contains("pubsub doctor"), "{ended:?}");
 }
 
 #[test]

@@ -100,7 +100,8 @@ fn it_shows_the_channels_live_and_its_keys_work() {
     assert_eq!(store.run(["pub", "full.x", "x"]).code(), Some(1));
 
     let terminal = Terminal::run(&store, 120, 24, &around("\"$PUBSUB\" top --interval 0.1"));
-    let screen = terminal.wait_for_text("busy.=");
+    // The last line is drawn last.
+    let screen = terminal.wait_for_text(" q  quit");
     let row = |screen: &str, pattern: &str| -> String {
         let row = screen.lines().find(|line| line.contains(&format!("│{pattern}")));
         row.unwrap_or_else(|| panic!("no {pattern}:\n{screen}")).to_owned()
@@ -138,8 +139,8 @@ fn it_shows_the_channels_live_and_its_keys_work() {
     terminal.press(&["r"]);
     assert!(first(&terminal.wait_for_text("by pattern, reversed")).contains("│full.+"));
 
-    // The filter.
-    terminal.press(&["/", "B", "u"]);
+    // The filter; all keys at once, as a quick hand or a slow line may deliver them.
+    terminal.press(&["-l", "/Bu"]);
     let screen = terminal.wait_for_text("1 channel  with 'Bu'");
     assert!(screen.contains("Enter keeps it") && !screen.contains("│full.+"), "{screen}");
     terminal.press(&["Enter"]);
@@ -202,12 +203,29 @@ fn a_panic_gives_the_terminal_back_and_is_read_there() {
 }
 
 #[test]
+fn it_ends_with_its_terminal() {
+    let store = Store::new();
+    // It ignores the hang-up, as under nohup, and sees that there is nobody any more.
+    let script =
+        "trap '' HUP; echo $$ > PID; exec \"$PUBSUB\" top".replace("PID", store.beside("pid").to_str().unwrap());
+    let terminal = Terminal::run(&store, 80, 24, &script);
+    terminal.wait_for_text("Nobody listens here yet");
+    let pid: i32 = std::fs::read_to_string(store.beside("pid")).unwrap().trim().parse().unwrap();
+    drop(terminal);
+    let start = Instant::now();
+    while kill(Pid::from_raw(pid), None).is_ok() {
+        assert!(start.elapsed() < DRAWN, "it goes on without a terminal");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn a_small_terminal_shows_what_fits_and_follows_its_size() {
     let store = Store::new();
     let subs: Vec<_> = (0..9).map(|i| store.sub(1, &[&format!("topic.{i}")])).collect();
     let terminal = Terminal::run(&store, 30, 8, "\"$PUBSUB\" top --interval 0.1");
-    let screen = terminal.wait_for_text("topic.0");
-    assert!(!screen.contains("topic.8") && screen.contains("of 9"), "{screen}");
+    let screen = terminal.wait_for_text(" q  quit");
+    assert!(screen.contains("topic.0") && !screen.contains("topic.8") && screen.contains("of 9"), "{screen}");
     assert!(screen.lines().all(|line| line.chars().count() <= 30));
     terminal.press(&["End"]);
     terminal.wait_for("the last", |screen| screen.contains("topic.8") && !screen.contains("topic.0"));

@@ -2,6 +2,7 @@
 //!
 //! Each test has a store of its own. See `support` for where the Python with formix-pubsub comes from.
 
+mod histories;
 mod lifecycle;
 mod messages;
 mod opening;

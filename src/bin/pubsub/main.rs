@@ -2,7 +2,8 @@
 //! only.
 //!
 //! A subcommand is one file with its `Args` (what it is told) and a `run` (what it does). What they share: [`context`]
-//! (options of every subcommand, failures, exit codes), [`output`], [`format`], [`signals`], [`values`].
+//! (options of every subcommand, failures, exit codes), [`channels`], [`output`], [`format`], [`table`], [`progress`],
+//! [`signals`], [`values`], [`disk`], [`program`].
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,8 @@ mod record;
 mod recording;
 mod reply;
 mod request;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 mod stats;
 mod subscribe;
@@ -48,13 +51,14 @@ Exit codes:
   0  done; also when whoever reads the output stops reading (pubsub sub a | head)
   1  it could not be done; the reason is on standard error
   2  the command line is wrong: an option, a topic, a header
-  3  sub: the timeout passed before --count messages arrived; request: no reply in time
+  3  sub, record: the timeout passed before --count messages arrived; request: no reply in time
   4  doctor: something is wrong
   101  a defect of this program: please report it
 
-  SIGINT (Ctrl-C), SIGTERM and SIGHUP end sub, request, reply, play, top, bench and topics keep in good order, channels
-  closed; the command then dies of the signal, which shells show as 130, 143 or 129. record ends so with exit code 0.
-  A second signal ends a sub at once.
+  SIGINT (Ctrl-C), SIGTERM and SIGHUP end sub, request, reply, play, top, bench and topics keep in good order,
+  channels closed; the command then dies of the signal, which shells show as 130, 143 or 129. They are the usual
+  end of record, whose exit code is 0, as is that of top when Ctrl-C is pressed in it. A second signal ends a sub
+  at once.
 
 Environment:
   PUBSUB_HOME       the store's directory, unless --home says another
@@ -97,6 +101,8 @@ enum Command {
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
 }
 
 fn main() -> ExitCode {
@@ -104,6 +110,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return answer_without_command(&error),
     };
+    // Without it, a store that another program damages is a core dump. What keeps the handler out keeps nothing else.
+    let _ = pubsub::end_on_bus_error();
     let result = match cli.command {
         Command::Pub(args) => publish::run(args, &cli.context),
         Command::Sub(args) => subscribe::run(args, &cli.context),
@@ -121,6 +129,8 @@ fn main() -> ExitCode {
         Command::Init(args) => init::run(args, &cli.context),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args, &cli.context),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args, &cli.context),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

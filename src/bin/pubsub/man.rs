@@ -49,8 +49,8 @@ fn add(command: &Command, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> 
 }
 
 fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
-    // Its options are those of every command; and with it the synopsis would be longer than anything else.
     let man = Man::new(command.clone()).title(name.to_uppercase()).manual("libpubsub");
+    let man = man.source(concat!("pubsub ", env!("CARGO_PKG_VERSION")));
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;

@@ -109,21 +109,16 @@ fn watch(screen: &mut Screen, model: &mut Model, signals: &Signals, interval: Du
             panic!("planted");
         }
         let wait = due.saturating_duration_since(Instant::now()).min(LOOK);
-        let has_event = match wait_for_input(wait) {
-            Ok(Input::None) => false,
-            // Nobody sees it any more.
-            Ok(Input::Gone) => return Ok(Outcome::Done),
-            Ok(Input::Some) => match event::poll(Duration::ZERO) {
-                Ok(has_event) => has_event,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
-                Err(error) => return Err(Failure::io("reading the terminal", &error)),
-            },
-            Err(error) => return Err(Failure::io("waiting for the terminal", &error.into())),
-        };
+        let is_gone = wait_for_input(wait).map_err(|errno| Failure::io("waiting for the terminal", &errno.into()))?;
         if let Some(signal) = signals.caught() {
             return Ok(Outcome::Signal(signal));
         }
-        if has_event {
+        if is_gone {
+            // Nobody sees it any more.
+            return Ok(Outcome::Done);
+        }
+        // All that came at once: the rest would wait inside the library, where poll(2) does not see it.
+        while has_event()? {
             let event = event::read().map_err(|error| Failure::io("reading the terminal", &error))?;
             // Anything else, such as another size, only needs drawing.
             if let Event::Key(key) = event {
@@ -143,27 +138,28 @@ fn watch(screen: &mut Screen, model: &mut Model, signals: &Signals, interval: Du
     }
 }
 
-enum Input {
-    None,
-    Some,
-    Gone,
+fn has_event() -> Result<bool, Failure> {
+    match event::poll(Duration::ZERO) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        result => result.map_err(|error| Failure::io("reading the terminal", &error)),
+    }
 }
 
-/// Waits for the terminal to say something. Asked before the library that reads its events, which, when a terminal is closed,
-/// would look for them in a tight loop for ever.
-fn wait_for_input(wait: Duration) -> nix::Result<Input> {
+/// Waits for the terminal to say something; whether it is gone. Asked before the library that reads its events, which, when
+/// a terminal is closed, would look for them in a tight loop for ever.
+fn wait_for_input(wait: Duration) -> nix::Result<bool> {
     let stdin = io::stdin();
     let mut entry = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
     // Rounded up: not to spin for the last millisecond.
     let timeout = PollTimeout::try_from(wait + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX);
     match poll(&mut entry, timeout) {
-        Ok(0) | Err(Errno::EINTR) => return Ok(Input::None),
-        Ok(_) => {}
-        Err(error) => return Err(error),
+        Ok(0) | Err(Errno::EINTR) => Ok(false),
+        Ok(_) => {
+            let found = entry[0].revents().unwrap_or(PollFlags::POLLERR);
+            Ok(found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL))
+        }
+        Err(errno) => Err(errno),
     }
-    let found = entry[0].revents().unwrap_or(PollFlags::POLLERR);
-    let gone = found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL);
-    Ok(if gone { Input::Gone } else { Input::Some })
 }
 
 enum Wish {

@@ -1,0 +1,328 @@
+//! One pattern's messages: one store channel and one task, however many connections subscribe to it.
+//!
+//! The task drains the channel, encodes each message once and hands all of a burst to each member's queue. A member
+//! that is still [joining](super::join) holds messages back until its replay is done.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::extract::ws::Utf8Bytes;
+use pubsub::{Channel, ChannelOptions, ErrorKind, FullPolicy, Message, MessageKind, Pattern};
+use tokio::sync::Notify;
+
+use super::doorbell::Doorbell;
+use super::frames::{self, Position};
+use super::metrics;
+use super::queue::{Member, Queue};
+
+/// So many messages are taken from a channel before other tasks have their turn.
+const BURST: usize = 256;
+/// And about so many bytes.
+const BURST_BYTES: usize = 1 << 20;
+/// A channel that gives so many errors and no message has failed.
+const CORRUPT_MAX: u32 = 100;
+
+/// A message as every member of a feed gets it; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its frame.
+    pub text: Utf8Bytes,
+    /// Its topic, where the pattern is not; empty else.
+    pub topic: Arc<str>,
+    /// The feed's pattern.
+    pub pattern: Utf8Bytes,
+    /// Its place in the topic's history, if that is managed.
+    pub position: Option<Position>,
+    /// Messages that were lost just before it.
+    pub missed: u64,
+    /// It says that the topic is deleted.
+    pub is_end: bool,
+}
+
+impl Delivery {
+    /// Encodes a message of the store. A gap takes the place of one larger than `limit` bytes.
+    pub fn new(message: &Message, pattern: &FeedPattern, limit: usize) -> Delivery {
+        let position = match message.epoch() {
+            0 => None,
+            epoch => Some(Position { epoch, offset: message.offset() }),
+        };
+        let is_end = message.kind() == MessageKind::TopicDeleted;
+        let text = if is_end {
+            frames::topic_deleted(message.topic())
+        } else if message.data().len() > limit {
+            metrics::too_large();
+            frames::gap(&pattern.text, 1)
+        } else {
+            frames::message(&frames::Outgoing {
+                topic: message.topic(),
+                pattern: (!pattern.is_exact).then_some(&*pattern.text),
+                data: message.data(),
+                id: message.id(),
+                timestamp_us: message.timestamp_us(),
+                position,
+            })
+        };
+        Delivery {
+            text: text.into(),
+            topic: if pattern.is_exact { Arc::default() } else { message.topic().into() },
+            pattern: pattern.text.clone(),
+            position,
+            missed: message.dropped_before(),
+            is_end,
+        }
+    }
+
+    #[cfg(test)]
+    pub fn for_test(text: &str) -> Delivery {
+        let (pattern, topic) = ("p".into(), Arc::default());
+        Delivery { text: text.into(), topic, pattern, position: None, missed: 0, is_end: false }
+    }
+}
+
+/// What a feed listens to.
+#[derive(Debug, Clone)]
+pub struct FeedPattern {
+    /// The pattern.
+    pub text: Utf8Bytes,
+    /// Whether it is a topic.
+    pub is_exact: bool,
+}
+
+impl FeedPattern {
+    /// Of a pattern.
+    pub fn new(pattern: &Pattern) -> FeedPattern {
+        FeedPattern { text: pattern.as_str().into(), is_exact: pattern.is_exact() }
+    }
+}
+
+/// Up to where a member has the history of each managed topic: what comes live and lies before that was replayed.
+pub type Floors = HashMap<Arc<str>, Position>;
+
+/// What a member that is joining does with live messages.
+enum Holding {
+    /// Nothing: it has joined.
+    Not,
+    /// It keeps those that no history has; the others are replayed.
+    Unmanaged(Vec<Delivery>),
+    /// It keeps all.
+    All(Vec<Delivery>),
+}
+
+struct Joined {
+    member: Member,
+    queue: Arc<Queue>,
+    floors: Floors,
+    holding: Holding,
+}
+
+impl Joined {
+    fn accept(&mut self, burst: &[Delivery]) {
+        let held = match &mut self.holding {
+            Holding::Not => {
+                let floors = &self.floors;
+                return self.queue.deliver(self.member, burst.iter().filter(|delivery| is_new(floors, delivery)));
+            }
+            Holding::Unmanaged(held) => {
+                held.extend(burst.iter().filter(|delivery| delivery.position.is_none() || delivery.is_end).cloned());
+                held
+            }
+            Holding::All(held) => {
+                held.extend_from_slice(burst);
+                held
+            }
+        };
+        if held.len() > HELD_MAX {
+            self.queue.end(super::queue::End::TooSlow);
+        }
+    }
+}
+
+/// A replay that takes so long that so many messages come meanwhile has failed.
+const HELD_MAX: usize = 65_536;
+
+fn is_new(floors: &Floors, delivery: &Delivery) -> bool {
+    match delivery.position {
+        Some(position) if !delivery.is_end && !floors.is_empty() => floors
+            .get(&delivery.topic)
+            .is_none_or(|floor| floor.epoch != position.epoch || floor.offset < position.offset),
+        _ => true,
+    }
+}
+
+/// One pattern's channel and members.
+pub struct Feed {
+    pattern: FeedPattern,
+    limit: usize,
+    channel: Mutex<Channel>,
+    members: Mutex<Vec<Joined>>,
+    closing: Notify,
+    is_closed: AtomicBool,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panic in between leaves is consistent: members are whole, and a channel checks itself.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+impl Feed {
+    /// Opens the pattern's channel and starts the task that serves it. Within the runtime; blocks for file operations.
+    pub fn open(pattern: &Pattern, home: Option<PathBuf>, limit: usize) -> pubsub::Result<Arc<Feed>> {
+        // A publisher is not to be refused because a gateway is busy: members are told what was lost, and resume.
+        let options = ChannelOptions { home, full_policy: FullPolicy::DropOldest, ..ChannelOptions::default() };
+        let mut channel = Channel::open(pattern.as_str(), &options)?;
+        channel.set_subscribers(0);
+        let failed = |error| pubsub_io(pattern, &error);
+        let doorbell = Doorbell::new(channel.as_fd()?).map_err(failed)?;
+        let feed = Arc::new(Feed {
+            pattern: FeedPattern::new(pattern),
+            limit,
+            channel: Mutex::new(channel),
+            members: Mutex::new(Vec::new()),
+            closing: Notify::new(),
+            is_closed: AtomicBool::new(false),
+        });
+        tokio::spawn(run(Arc::clone(&feed), doorbell));
+        Ok(feed)
+    }
+
+    /// What it listens to.
+    pub fn pattern(&self) -> &FeedPattern {
+        &self.pattern
+    }
+
+    /// Whether its channel has failed: a new one is needed.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// A new member, which holds back what no history has until it has [caught up](Feed::settle).
+    pub fn join(&self, queue: &Arc<Queue>, overflow: frames::Overflow) -> Member {
+        let member = Member { number: NUMBER.fetch_add(1, Ordering::Relaxed), overflow };
+        let holding = Holding::Unmanaged(Vec::new());
+        let joined = Joined { member, queue: Arc::clone(queue), floors: Floors::new(), holding };
+        self.change(|members| members.push(joined));
+        member
+    }
+
+    /// From now on the member holds back everything.
+    pub fn hold_all(&self, member: Member) {
+        for joined in locked(&self.members).iter_mut().filter(|joined| joined.member == member) {
+            if let Holding::Unmanaged(held) = &mut joined.holding {
+                joined.holding = Holding::All(std::mem::take(held));
+            }
+        }
+    }
+
+    /// The member has everything up to `floors`: hands it what was held back, and everything from now on.
+    pub fn settle(&self, member: Member, floors: Floors) {
+        for joined in locked(&self.members).iter_mut().filter(|joined| joined.member == member) {
+            let held = match std::mem::replace(&mut joined.holding, Holding::Not) {
+                Holding::Not => Vec::new(),
+                Holding::Unmanaged(held) | Holding::All(held) => held,
+            };
+            joined.floors = floors.clone();
+            joined.accept(&held);
+        }
+    }
+
+    /// The member leaves; whether it was the last one.
+    pub fn leave(&self, member: Member) -> bool {
+        self.change(|members| members.retain(|joined| joined.member != member));
+        locked(&self.members).is_empty()
+    }
+
+    /// Changes the list of members, and tells the store how many there are.
+    fn change(&self, change: impl FnOnce(&mut Vec<Joined>)) {
+        let mut members = locked(&self.members);
+        change(&mut members);
+        let count = members.len() as u64;
+        // With the list locked, so that counts come in order. The task never has the channel and the list locked together.
+        locked(&self.channel).set_subscribers(count);
+    }
+
+    /// Ends the task, and with the last reference closes the channel.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.closing.notify_one();
+    }
+
+    fn deliver(&self, burst: &[Delivery]) {
+        for joined in locked(&self.members).iter_mut() {
+            joined.accept(burst);
+        }
+    }
+
+    /// Everybody is told to connect again: the channel is broken.
+    fn fail(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        for joined in locked(&self.members).iter() {
+            joined.queue.end(super::queue::End::TooSlow);
+        }
+    }
+
+    /// The next messages; whether there may be more.
+    fn drain(&self, burst: &mut Vec<Delivery>) -> pubsub::Result<bool> {
+        let mut channel = locked(&self.channel);
+        let mut bytes = 0;
+        while burst.len() < BURST && bytes < BURST_BYTES {
+            let Some(message) = channel.fetch()? else { return Ok(false) };
+            let delivery = Delivery::new(&message, &self.pattern, self.limit);
+            bytes += delivery.text.len();
+            burst.push(delivery);
+        }
+        Ok(true)
+    }
+}
+
+fn pubsub_io(pattern: &Pattern, error: &std::io::Error) -> pubsub::Error {
+    pubsub::Error::new(ErrorKind::Io, format!("waiting on the channel on '{pattern}': {error}"))
+}
+
+async fn run(feed: Arc<Feed>, doorbell: Doorbell) {
+    let (mut burst, mut corrupt) = (Vec::new(), 0);
+    loop {
+        burst.clear();
+        let more = match feed.drain(&mut burst) {
+            Ok(more) => {
+                corrupt = 0;
+                more
+            }
+            // Set aside and counted by the library; the next fetch goes on behind it, as a rule.
+            Err(error) if error.kind() == ErrorKind::Corrupt && corrupt < CORRUPT_MAX => {
+                corrupt += 1;
+                tracing::warn!(pattern = %feed.pattern.text, %error, "a message could not be read");
+                true
+            }
+            Err(error) => {
+                tracing::error!(pattern = %feed.pattern.text, %error, "the channel has failed");
+                return feed.fail();
+            }
+        };
+        if !burst.is_empty() {
+            feed.deliver(&burst);
+        }
+        if feed.is_closed() {
+            return;
+        }
+        if more {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        if burst.capacity() > BURST {
+            burst = Vec::new();
+        }
+        tokio::select! {
+            rung = doorbell.rung() => if let Err(error) = rung {
+                tracing::error!(pattern = %feed.pattern.text, %error, "the channel cannot be waited for");
+                return feed.fail();
+            },
+            () = feed.closing.notified() => return,
+        }
+    }
+}

@@ -1,0 +1,585 @@
+//! The JSON of the WebSocket: requests parsed, answers and messages encoded. Pure, and fuzzed (`fuzz/`): what arrives
+//! here is whatever a stranger sends.
+//!
+//! A request is parsed in two steps, so that an error can name the field at fault and echo the `request_id`: first the
+//! object with its fields as they stand, then each field. A message is never parsed into a tree: it is checked, and its text
+//! goes on byte for byte, numbers of any size included.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// How deep a frame, and a message that is passed on as JSON, may nest. Receivers parse recursively: Python's json
+/// gives up at about 1,000 levels.
+pub const DEPTH_MAX: usize = 128;
+/// A `request_id` is echoed; so long it may be, quotes and escapes included.
+const REQUEST_ID_MAX: usize = 256;
+/// What of a stranger's text is quoted in an error.
+const QUOTED_MAX: usize = 64;
+
+/// What a connection asks for.
+#[derive(Debug)]
+pub enum Request<'a> {
+    /// Messages of a topic or pattern from now on, and what its history has.
+    Subscribe(Subscribe),
+    /// No more of them.
+    Unsubscribe {
+        /// As it was subscribed to.
+        topic: String,
+    },
+    /// A message to a topic.
+    Publish {
+        /// The topic.
+        topic: String,
+        /// The message's JSON text.
+        message: &'a RawValue,
+    },
+    /// Is anybody there?
+    Ping,
+}
+
+/// What is asked of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    /// A topic or a pattern.
+    pub topic: String,
+    /// So many of the last messages first; `None`: the default.
+    pub replay_last: Option<u32>,
+    /// Everything behind this position first.
+    pub since: Option<Position>,
+    /// What happens when the subscriber is too slow.
+    pub overflow: Overflow,
+}
+
+/// A place in a topic's history: everything up to `offset` is behind the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Which history.
+    pub epoch: u64,
+    /// The last message that the reader has.
+    pub offset: u64,
+}
+
+/// What happens to a subscriber whose queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// It is disconnected, and may resume where it was.
+    #[default]
+    Disconnect,
+    /// The oldest waiting messages of the subscription are dropped, and it is told how many.
+    DropOldest,
+}
+
+/// A request with what its answer echoes.
+#[derive(Debug)]
+pub struct Parsed<'a> {
+    /// What is asked.
+    pub request: Request<'a>,
+    /// The text of the `request_id`, JSON.
+    pub request_id: Option<&'a RawValue>,
+}
+
+/// Why something was not done; becomes an error frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// For programs.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl Refusal {
+    /// Says why.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { code, message: message.into() }
+    }
+}
+
+/// A frame that is no request, with what could be made out of it.
+#[derive(Debug)]
+pub struct BadFrame<'a> {
+    /// Why.
+    pub refusal: Refusal,
+    /// The action, if there was one.
+    pub action: Option<String>,
+    /// To echo, if there was one.
+    pub request_id: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default, deserialize_with = "raw")]
+    action: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    topic: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    replay_last: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    since: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    overflow: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    request_id: Option<&'a RawValue>,
+}
+
+/// A field that is there, also when it is null.
+fn raw<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Parses one text frame.
+pub fn parse(text: &str) -> Result<Parsed<'_>, BadFrame<'_>> {
+    let bad = |refusal| BadFrame { refusal, action: None, request_id: None };
+    if depth(text.as_bytes()) > DEPTH_MAX {
+        return Err(bad(Refusal::new("too_deep", format!("the frame nests deeper than {DEPTH_MAX} levels"))));
+    }
+    // A struct would be read from an array, too.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(bad(match serde_json::from_str::<&RawValue>(text) {
+            Ok(_) => Refusal::new("invalid_frame", "a frame is a JSON object with an \"action\""),
+            Err(error) => not_json(&error),
+        }));
+    }
+    let fields: Fields = match serde_json::from_str(text) {
+        Ok(fields) => fields,
+        Err(error) if error.is_data() => return Err(bad(Refusal::new("invalid_frame", shorten(&error.to_string())))),
+        Err(error) => return Err(bad(not_json(&error))),
+    };
+    let (request_id, bad_id) = match fields.request_id.map(request_id).transpose() {
+        Ok(id) => (id, None),
+        Err(refusal) => (None, Some(refusal)),
+    };
+    let action = match fields.action.map(|raw| serde_json::from_str::<String>(raw.get())) {
+        Some(Ok(action)) => action,
+        found => {
+            let what = if found.is_none() { "the frame has no \"action\"" } else { "\"action\" is no string" };
+            let refusal = Refusal::new("invalid_frame", format!("{what}; {ACTIONS}"));
+            return Err(BadFrame { refusal, action: None, request_id });
+        }
+    };
+    let request = match bad_id {
+        Some(refusal) => Err(refusal),
+        None => fields.request(&action),
+    };
+    match request {
+        Ok(request) => Ok(Parsed { request, request_id }),
+        Err(refusal) => Err(BadFrame { refusal, action: Some(shorten(&action)), request_id }),
+    }
+}
+
+const ACTIONS: &str = "it is one of subscribe, unsubscribe, publish, ping";
+
+fn not_json(error: &serde_json::Error) -> Refusal {
+    Refusal::new("invalid_json", format!("the frame is not JSON: {}", shorten(&error.to_string())))
+}
+
+fn request_id(raw: &RawValue) -> Result<&RawValue, Refusal> {
+    let text = raw.get();
+    if text.len() > REQUEST_ID_MAX || !text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        let rule = format!("\"request_id\" is a string or a number of at most {REQUEST_ID_MAX} bytes");
+        return Err(Refusal::new("invalid_frame", rule));
+    }
+    Ok(raw)
+}
+
+impl<'a> Fields<'a> {
+    fn request(&self, action: &str) -> Result<Request<'a>, Refusal> {
+        match action {
+            "subscribe" => Ok(Request::Subscribe(Subscribe {
+                topic: self.topic()?,
+                replay_last: field(self.replay_last, "replay_last", "a whole number from 0 to 4294967295")?,
+                since: self.since.map(position).transpose()?.flatten(),
+                overflow: self.overflow()?,
+            })),
+            "unsubscribe" => Ok(Request::Unsubscribe { topic: self.topic()? }),
+            "publish" => Ok(Request::Publish {
+                topic: self.topic()?,
+                message: self.message.ok_or_else(|| missing("message", "any JSON value"))?,
+            }),
+            "ping" => Ok(Request::Ping),
+            other => Err(Refusal::new("unknown_action", format!("there is no action '{}'; {ACTIONS}", shorten(other)))),
+        }
+    }
+
+    fn topic(&self) -> Result<String, Refusal> {
+        field(self.topic, "topic", "a string")?.ok_or_else(|| missing("topic", "a string"))
+    }
+
+    fn overflow(&self) -> Result<Overflow, Refusal> {
+        let rule = "\"disconnect\" or \"drop_oldest\"";
+        match field::<String>(self.overflow, "overflow", rule)?.as_deref() {
+            None | Some("disconnect") => Ok(Overflow::Disconnect),
+            Some("drop_oldest") => Ok(Overflow::DropOldest),
+            Some(_) => Err(wrong("overflow", rule)),
+        }
+    }
+}
+
+fn missing(name: &str, rule: &str) -> Refusal {
+    Refusal::new("invalid_frame", format!("the frame has no \"{name}\", which is {rule}"))
+}
+
+fn wrong(name: &str, rule: &str) -> Refusal {
+    Refusal::new("invalid_frame", format!("\"{name}\" is {rule}"))
+}
+
+/// A field of type `T`; null counts as absent.
+fn field<T: for<'de> Deserialize<'de>>(raw: Option<&RawValue>, name: &str, rule: &str) -> Result<Option<T>, Refusal> {
+    match raw {
+        None => Ok(None),
+        Some(raw) => serde_json::from_str::<Option<T>>(raw.get()).map_err(|_| wrong(name, rule)),
+    }
+}
+
+/// `{"epoch", "offset"}`, each a decimal string, or a number as long as it is whole.
+fn position(raw: &RawValue) -> Result<Option<Position>, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Word {
+        Number(u64),
+        Text(String),
+    }
+    #[derive(Deserialize)]
+    struct Since {
+        epoch: Word,
+        offset: Word,
+    }
+    let number = |word| match word {
+        Word::Number(number) => Some(number),
+        Word::Text(text) => decimal(&text),
+    };
+    let rule = "{\"epoch\", \"offset\"}, the strings of an earlier answer";
+    let since = if raw.get().starts_with(['{', 'n']) { field::<Since>(Some(raw), "since", rule)? } else { None };
+    match since {
+        None if raw.get() == "null" => Ok(None),
+        None => Err(wrong("since", rule)),
+        Some(since) => match (number(since.epoch), number(since.offset)) {
+            (Some(epoch), Some(offset)) => Ok(Some(Position { epoch, offset })),
+            _ => Err(wrong("since", rule)),
+        },
+    }
+}
+
+/// A decimal number without sign or space.
+pub fn decimal(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The start of a text that came from outside, for an error.
+pub fn shorten(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_MAX) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// How deep brackets nest, strings left out. An upper bound where the text is no JSON.
+pub fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for &byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// A message as it is passed on.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Its topic.
+    pub topic: &'a str,
+    /// The pattern that it was heard through, when that is not the topic.
+    pub pattern: Option<&'a str>,
+    /// Its content.
+    pub data: &'a [u8],
+    /// Its id.
+    pub id: u64,
+    /// Microseconds since the Unix epoch.
+    pub timestamp_us: i64,
+    /// Its place in the history of a managed topic.
+    pub position: Option<Position>,
+}
+
+/// The frame of a message. Content that is JSON stands there as it is; any other as base64.
+pub fn message(out: &Outgoing<'_>) -> String {
+    // 200 bytes hold everything but topic and content.
+    let mut frame = String::with_capacity(out.topic.len() + out.data.len() + 200);
+    frame.push_str(r#"{"action":"message","topic":"#);
+    push_string(&mut frame, out.topic);
+    if let Some(pattern) = out.pattern {
+        frame.push_str(r#","pattern":"#);
+        push_string(&mut frame, pattern);
+    }
+    push_content(&mut frame, out.data);
+    // Writing into memory cannot fail, here and below.
+    let _ = write!(frame, r#","id":"{}","timestamp":""#, out.id);
+    push_time(&mut frame, out.timestamp_us);
+    frame.push('"');
+    if let Some(position) = out.position {
+        push_position(&mut frame, position);
+    }
+    frame.push('}');
+    frame
+}
+
+/// `,"message":…`, and `,"content_base64"` where the content is no JSON.
+fn push_content(frame: &mut String, data: &[u8]) {
+    frame.push_str(r#","message":"#);
+    match json(data) {
+        Some(text) => frame.push_str(text),
+        None => {
+            frame.push_str(r#"null,"content_base64":""#);
+            STANDARD.encode_string(data, frame);
+            frame.push('"');
+        }
+    }
+}
+
+/// The content, if it is a JSON text that every receiver can parse.
+fn json(data: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(data).ok()?;
+    let value: &RawValue = serde_json::from_str(text).ok()?;
+    (depth(data) <= DEPTH_MAX).then(|| value.get())
+}
+
+fn push_position(frame: &mut String, position: Position) {
+    let _ = write!(frame, r#","epoch":"{}","offset":"{}""#, position.epoch, position.offset);
+}
+
+/// `{"action":"pong"}`, with the `request_id` if there was one.
+pub fn pong(request_id: Option<&RawValue>) -> String {
+    let mut frame = r#"{"action":"pong""#.to_owned();
+    push_request_id(&mut frame, request_id);
+    frame.push('}');
+    frame
+}
+
+/// The answer to a request that was done.
+pub fn ack(request_id: &RawValue, topic: &str) -> String {
+    let mut frame = r#"{"action":"ack""#.to_owned();
+    push_request_id(&mut frame, Some(request_id));
+    frame.push_str(r#","topic":"#);
+    push_string(&mut frame, topic);
+    frame.push('}');
+    frame
+}
+
+/// How a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begin {
+    /// Where: the first message behind it comes first. Not for patterns.
+    pub position: Option<Position>,
+    /// Whether everything behind the position asked for is delivered. Only where one was asked for.
+    pub recovered: Option<bool>,
+}
+
+/// The answer to a subscription.
+pub fn subscribed(request_id: &RawValue, topic: &str, begin: Begin) -> String {
+    let mut frame = ack(request_id, topic);
+    frame.pop();
+    if let Some(position) = begin.position {
+        push_position(&mut frame, position);
+    }
+    if let Some(recovered) = begin.recovered {
+        let _ = write!(frame, r#","recovered":{recovered}"#);
+    }
+    frame.push('}');
+    frame
+}
+
+/// The answer to a request that was not done.
+pub fn error(refusal: &Refusal, action: Option<&str>, request_id: Option<&RawValue>) -> String {
+    let mut frame = r#"{"action":"error","error":{"code":"#.to_owned();
+    push_string(&mut frame, refusal.code);
+    frame.push_str(r#","message":"#);
+    push_string(&mut frame, &refusal.message);
+    frame.push_str(r#"},"request":"#);
+    match action {
+        Some(action) => push_string(&mut frame, action),
+        None => frame.push_str("null"),
+    }
+    push_request_id(&mut frame, request_id);
+    frame.push('}');
+    frame
+}
+
+/// A topic is no more.
+pub fn topic_deleted(topic: &str) -> String {
+    let mut frame = r#"{"action":"topic_deleted","topic":"#.to_owned();
+    push_string(&mut frame, topic);
+    frame.push('}');
+    frame
+}
+
+/// So many messages of a subscription were lost here.
+pub fn gap(topic: &str, missed: u64) -> String {
+    let mut frame = r#"{"action":"gap","topic":"#.to_owned();
+    push_string(&mut frame, topic);
+    let _ = write!(frame, r#","missed":{missed}}}"#);
+    frame
+}
+
+fn push_request_id(frame: &mut String, request_id: Option<&RawValue>) {
+    if let Some(id) = request_id {
+        frame.push_str(r#","request_id":"#);
+        frame.push_str(id.get());
+    }
+}
+
+/// Appends `text` as a JSON string.
+fn push_string(frame: &mut String, text: &str) {
+    // A string is always representable.
+    frame.push_str(&serde_json::to_string(text).unwrap_or_default());
+}
+
+/// Appends a time as RFC 3339 writes it, in UTC with microseconds. Times that it cannot write, which only a hostile
+/// program makes, become the nearest that it can.
+fn push_time(frame: &mut String, timestamp_us: i64) {
+    const DAY: i64 = 86_400_000_000;
+    // 9999-12-31T23:59:59.999999Z
+    let time = timestamp_us.clamp(0, 253_402_300_799_999_999);
+    let (days, of_day) = (time / DAY, time % DAY);
+    // Howard Hinnant's days_to_civil, for days since 1970: eras of 400 years that begin on the first of March.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (seconds, micros) = (of_day / 1_000_000, of_day % 1_000_000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let _ = write!(frame, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> &'static str {
+        parse(text).expect_err(text).refusal.code
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_with_a_code() {
+        for text in ["", "x", "{", "[1", "{\"action\":}", "\u{0}"] {
+            assert_eq!(refused(text), "invalid_json", "{text}");
+        }
+        for text in ["1", "null", "[]", "[\"ping\"]", "\"ping\"", "{}", "{\"action\":1}", "{\"action\":null}"] {
+            assert_eq!(refused(text), "invalid_frame", "{text}");
+        }
+        assert_eq!(refused(r#"{"action":"dance"}"#), "unknown_action");
+        for text in [
+            r#"{"action":"subscribe"}"#,
+            r#"{"action":"subscribe","topic":7}"#,
+            r#"{"action":"subscribe","topic":"a","replay_last":-1}"#,
+            r#"{"action":"subscribe","topic":"a","replay_last":1.5}"#,
+            r#"{"action":"subscribe","topic":"a","replay_last":"7"}"#,
+            r#"{"action":"subscribe","topic":"a","since":7}"#,
+            r#"{"action":"subscribe","topic":"a","since":["1","2"]}"#,
+            r#"{"action":"subscribe","topic":"a","since":{"epoch":"1"}}"#,
+            r#"{"action":"subscribe","topic":"a","since":{"epoch":"+1","offset":"2"}}"#,
+            r#"{"action":"subscribe","topic":"a","overflow":"explode"}"#,
+            r#"{"action":"publish","topic":"a"}"#,
+            r#"{"action":"ping","action":"ping"}"#,
+            r#"{"action":"ping","request_id":{}}"#,
+        ] {
+            assert_eq!(refused(text), "invalid_frame", "{text}");
+        }
+        let deep = format!(r#"{{"action":"publish","topic":"a","message":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        assert_eq!(refused(&deep), "too_deep");
+        assert_eq!(refused(&"[".repeat(1_000_000)), "too_deep");
+    }
+
+    #[test]
+    fn errors_echo_the_request_and_little_of_its_text() {
+        let text = format!(r#"{{"action":"{}","request_id":"r-1"}}"#, "x".repeat(100_000));
+        let bad = parse(&text).unwrap_err();
+        let frame = error(&bad.refusal, bad.action.as_deref(), bad.request_id);
+        assert!(frame.len() < 500, "{frame}");
+        assert!(frame.ends_with(r#""request_id":"r-1"}"#), "{frame}");
+    }
+
+    #[test]
+    fn requests_are_read_with_defaults() {
+        let text = r#" {"action":"subscribe","topic":"news","replay_last":null,"unknown":[{}]}"#;
+        let Ok(Parsed { request: Request::Subscribe(subscribe), request_id: None }) = parse(text) else { panic!() };
+        let expected =
+            Subscribe { topic: "news".into(), replay_last: None, since: None, overflow: Overflow::Disconnect };
+        assert_eq!(subscribe, expected);
+        let text = r#"{"action":"subscribe","topic":"n","since":{"epoch":"18446744073709551615","offset":7}}"#;
+        let Ok(Parsed { request: Request::Subscribe(subscribe), .. }) = parse(text) else { panic!() };
+        assert_eq!(subscribe.since, Some(Position { epoch: u64::MAX, offset: 7 }));
+    }
+
+    #[test]
+    fn a_published_message_keeps_its_text() {
+        let text =
+            r#"{"action":"publish","topic":"a","message":{"b": 1e400, "a":123456789012345678901234567890, "b":null}}"#;
+        let Ok(Parsed { request: Request::Publish { message, .. }, .. }) = parse(text) else { panic!() };
+        assert_eq!(message.get(), r#"{"b": 1e400, "a":123456789012345678901234567890, "b":null}"#);
+        let null = r#"{"action":"publish","topic":"a","message":null}"#;
+        assert!(matches!(parse(null).unwrap().request, Request::Publish { message, .. } if message.get() == "null"));
+    }
+
+    fn encoded(data: &[u8]) -> serde_json::Value {
+        let position = Some(Position { epoch: u64::MAX, offset: 3 });
+        let out =
+            Outgoing { topic: "a.b", pattern: None, data, id: u64::MAX, timestamp_us: 1_735_732_800_000_001, position };
+        serde_json::from_str(&message(&out)).unwrap()
+    }
+
+    #[test]
+    fn messages_are_encoded_as_json_or_base64() {
+        let frame = encoded(br#" {"x": [1]} "#);
+        assert_eq!(frame["message"]["x"][0], 1);
+        assert_eq!(frame["id"], "18446744073709551615");
+        assert_eq!(frame["timestamp"], "2025-01-01T12:00:00.000001Z");
+        assert_eq!((&frame["epoch"], &frame["offset"]), (&"18446744073709551615".into(), &"3".into()));
+        assert!(frame.get("content_base64").is_none());
+        for data in [&b"plain text"[..], b"", b"\xff", b"NaN", b"{} {}", "[".repeat(200).as_bytes()] {
+            let frame = encoded(data);
+            assert!(frame["message"].is_null());
+            assert_eq!(frame["content_base64"], STANDARD.encode(data));
+        }
+        let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
+        assert!(encoded(deep.as_bytes())["message"].is_null());
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let shown = |us| {
+            let mut text = String::new();
+            push_time(&mut text, us);
+            text
+        };
+        assert_eq!(shown(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(shown(951_782_400_000_000), "2000-02-29T00:00:00.000000Z");
+        assert_eq!(shown(4_107_542_399_999_999), "2100-02-28T23:59:59.999999Z");
+        assert_eq!(shown(i64::MAX), "9999-12-31T23:59:59.999999Z");
+        assert_eq!(shown(i64::MIN), "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_of_strings() {
+        assert_eq!(depth(br#"{"a[[[": "\"[[", "b": [[]]}"#), 3);
+        assert_eq!(depth(b"]]]]["), 1);
+    }
+}

@@ -1,0 +1,88 @@
+//! Which feeds there are. Nobody passes here on the way of a message.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pubsub::Pattern;
+
+use super::feed::Feed;
+use super::frames::Overflow;
+use super::queue::{Member, Queue};
+
+/// The feeds, by pattern.
+pub struct Hub {
+    home: Option<PathBuf>,
+    limit: usize,
+    feeds: Mutex<HashMap<String, Arc<Feed>>>,
+    deletions: AtomicU64,
+}
+
+impl Hub {
+    /// Without feeds. Messages larger than `limit` bytes are not passed on.
+    pub fn new(home: Option<PathBuf>, limit: usize) -> Arc<Hub> {
+        Arc::new(Hub { home, limit, feeds: Mutex::default(), deletions: AtomicU64::new(0) })
+    }
+
+    /// The store.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.home.clone()
+    }
+
+    /// The largest message, in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Joins the pattern's feed, the first time opening it. Within the runtime; blocks for file operations.
+    pub fn enter(
+        &self,
+        pattern: &Pattern,
+        queue: &Arc<Queue>,
+        overflow: Overflow,
+    ) -> pubsub::Result<(Arc<Feed>, Member)> {
+        let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        let feed = match feeds.get(pattern.as_str()).filter(|feed| !feed.is_closed()) {
+            Some(feed) => Arc::clone(feed),
+            None => {
+                let feed = Feed::open(pattern, self.home(), self.limit)?;
+                feeds.insert(pattern.as_str().to_owned(), Arc::clone(&feed));
+                feed
+            }
+        };
+        let member = feed.join(queue, overflow);
+        Ok((feed, member))
+    }
+
+    /// Leaves a feed, the last time closing it.
+    pub fn leave(&self, feed: &Arc<Feed>, member: Member) {
+        let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        if !feed.leave(member) {
+            return;
+        }
+        feed.close();
+        let name = feed.pattern().text.as_str();
+        // A feed that failed may have a successor already.
+        if feeds.get(name).is_some_and(|current| Arc::ptr_eq(current, feed)) {
+            feeds.remove(name);
+        }
+    }
+
+    /// How many feeds there are.
+    pub fn feeds(&self) -> usize {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Rises when a topic was deleted through this gateway: who publishes looks whether it is still there.
+    pub fn deletions(&self) -> u64 {
+        self.deletions.load(Ordering::Relaxed)
+    }
+
+    /// A topic was deleted.
+    pub fn deleted(&self) {
+        self.deletions.fetch_add(1, Ordering::Relaxed);
+    }
+}

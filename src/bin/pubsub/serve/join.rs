@@ -1,0 +1,200 @@
+//! How a subscriber joins a feed: what the history has, then everything newer; no gap, none twice.
+//!
+//! 1. The member joins the feed, which holds back for it the messages that no history has. From here on nothing is lost:
+//!    what is published to a managed topic stands in its history before any channel hears of it.
+//! 2. It is answered, and the histories are sent page by page, each when there is room in its queue.
+//! 3. When little is missing, the feed holds back everything, and what came meanwhile is read once more.
+//! 4. The feed hands over what it held back and everything from then on, except what lies before the positions reached.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[allow(unused_imports, reason = "for the documentation")]
+use pubsub::ErrorKind;
+use pubsub::{HistorySlice, Pattern, TopicStats};
+
+use super::feed::{Delivery, Feed, FeedPattern, Floors};
+use super::frames::{self, Begin, Position, Subscribe};
+use super::hub::Hub;
+use super::managed::{self, blocking};
+use super::queue::{Member, Outgoing, Queue};
+
+/// How much a new subscriber gets of the past unless it says.
+const REPLAY_DEFAULT: u32 = 100;
+
+/// So few messages are read while the feed holds back everything.
+const NEAR: u64 = 256;
+
+/// A subscription of a connection; it ends when this is dropped.
+pub struct Subscription {
+    hub: Arc<Hub>,
+    feed: Arc<Feed>,
+    member: Member,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.leave(&self.feed, self.member);
+    }
+}
+
+/// A subscription that is answered next, and then [sent](Joining::replay) its past.
+pub struct Joining {
+    subscription: Subscription,
+    queue: Arc<Queue>,
+    pattern: Pattern,
+    floors: Floors,
+    /// What its answer says.
+    pub begin: Begin,
+}
+
+/// What to do where there is no such topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Make it.
+    Make,
+    /// Fail.
+    Fail,
+}
+
+/// Joins a feed.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] when there is no such topic and none is to be made; what the store says.
+pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missing: Missing) -> pubsub::Result<Joining> {
+    let pattern = Pattern::parse(&request.topic)?;
+    let (hub, queue, home) = (Arc::clone(hub), Arc::clone(queue), hub.home());
+    blocking(move || {
+        if pattern.is_exact() {
+            match missing {
+                Missing::Make => managed::ensure(pattern.as_str(), home.as_deref())?,
+                Missing::Fail => drop(pubsub::topic_stats(pattern.as_str(), home.as_deref())?),
+            }
+        }
+        let (feed, member) = hub.enter(&pattern, &queue, request.overflow)?;
+        let subscription = Subscription { hub, feed, member };
+        let replay = request.replay_last.unwrap_or(REPLAY_DEFAULT);
+        let (mut floors, mut begin) = (Floors::new(), Begin { position: None, recovered: None });
+        for stats in managed::matching(&pattern, home.as_deref())? {
+            let mut from = managed::before_last(&stats, replay);
+            if pattern.is_exact() {
+                if let Some(since) = request.since {
+                    let last = stats.next_offset.saturating_sub(1);
+                    let kept = last.saturating_sub(stats.messages_in_history);
+                    let is_here = since.epoch == stats.epoch && since.offset <= last;
+                    begin.recovered = Some(is_here && since.offset >= kept);
+                    if is_here {
+                        from.offset = since.offset.max(kept);
+                    }
+                }
+                begin.position = Some(from);
+            }
+            let topic = if pattern.is_exact() { Arc::default() } else { stats.topic.as_str().into() };
+            floors.insert(topic, from);
+        }
+        Ok(Joining { subscription, queue, pattern, floors, begin })
+    })
+    .await
+}
+
+impl Joining {
+    /// Sends the past, and hands over to the present. `None`: the connection ends.
+    pub async fn replay(mut self) -> pubsub::Result<Option<Subscription>> {
+        // What is not there at the start was not promised, unless the answer said so.
+        let mut is_promised = self.begin.recovered == Some(true);
+        let mut holds_all = false;
+        loop {
+            let targets = self.targets().await?;
+            let behind: u64 = targets.iter().map(|(_, last, floor)| last.saturating_sub(*floor)).sum();
+            if behind <= NEAR && !holds_all {
+                let Subscription { feed, member, .. } = &self.subscription;
+                feed.hold_all(*member);
+                holds_all = true;
+                // What came live before it held everything stands in the histories now: look again.
+                continue;
+            }
+            for (topic, last, floor) in targets {
+                if floor < last && !self.send_until(&topic, last, is_promised).await? {
+                    return Ok(None);
+                }
+            }
+            is_promised = true;
+            if holds_all {
+                break;
+            }
+        }
+        let Subscription { feed, member, .. } = &self.subscription;
+        feed.settle(*member, std::mem::take(&mut self.floors));
+        Ok(Some(self.subscription))
+    }
+
+    /// Each topic's name, the last offset of its history, and the position reached. Topics that were made meanwhile begin with
+    /// their first message.
+    async fn targets(&mut self) -> pubsub::Result<Vec<(Arc<str>, u64, u64)>> {
+        let (pattern, home) = (self.pattern.clone(), self.home());
+        let is_exact = pattern.is_exact();
+        let all = blocking(move || managed::matching(&pattern, home.as_deref())).await?;
+        let target = |stats: TopicStats| {
+            let topic: Arc<str> = if is_exact { Arc::default() } else { stats.topic.as_str().into() };
+            let first = Position { epoch: stats.epoch, offset: 0 };
+            let floor = self.floors.entry(Arc::clone(&topic)).or_insert(first);
+            if floor.epoch != stats.epoch {
+                *floor = first;
+            }
+            (topic, stats.next_offset.saturating_sub(1), floor.offset)
+        };
+        Ok(all.into_iter().map(target).collect())
+    }
+
+    /// Sends a topic's history up to an offset. False: the connection ends.
+    async fn send_until(&mut self, topic: &str, last: u64, mut is_promised: bool) -> pubsub::Result<bool> {
+        while let Some(slice) = self.read(topic).await? {
+            if !self.send(topic, &slice, is_promised).await {
+                return Ok(false);
+            }
+            is_promised = true;
+            if slice.messages.is_empty() || self.floors.get(topic).is_none_or(|floor| floor.offset >= last) {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        self.subscription.hub.home()
+    }
+
+    /// What a topic's history has behind the position reached.
+    async fn read(&self, topic: &str) -> pubsub::Result<Option<HistorySlice>> {
+        let Some(floor) = self.floors.get(topic).copied() else { return Ok(None) };
+        let name = if topic.is_empty() { self.pattern.as_str() } else { topic }.to_owned();
+        let home = self.home();
+        blocking(move || managed::page(&name, home.as_deref(), floor)).await
+    }
+
+    /// Sends a page and moves the position behind it; a gap first, if some of it `is_promised` and gone. False: the
+    /// connection ends.
+    async fn send(&mut self, topic: &str, slice: &HistorySlice, is_promised: bool) -> bool {
+        let pattern = FeedPattern::new(&self.pattern);
+        if slice.missed > 0 && is_promised {
+            let gap = Outgoing::Gap(frames::gap(&pattern.text, slice.missed).into());
+            if !self.queue.send(gap).await {
+                return false;
+            }
+        }
+        let limit = self.subscription.hub.limit();
+        for message in &slice.messages {
+            let mut delivery = Delivery::new(message, &pattern, limit);
+            delivery.missed = 0;
+            if !self.queue.send(Outgoing::Message(delivery)).await {
+                return false;
+            }
+        }
+        if let Some(floor) = self.floors.get_mut(topic) {
+            floor.offset = floor.offset.max(slice.next_offset.saturating_sub(1));
+        }
+        true
+    }
+}

@@ -1,0 +1,71 @@
+//! Publishing for connections and requests: publishers kept open, topics made by their first message.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use pubsub::{HeaderValue, Headers, Publisher, PublisherOptions};
+
+use super::hub::Hub;
+use super::managed;
+
+/// What a browser publishes is JSON.
+static HEADERS: LazyLock<Headers> = LazyLock::new(|| {
+    let mut headers = Headers::new();
+    headers.set("content-type", HeaderValue::String("application/json".into()));
+    headers
+});
+
+/// Publishers that a connection keeps open.
+const KEPT: usize = 64;
+/// A topic that another program deleted is made again by the first message that comes so much later.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+struct Kept {
+    publisher: Publisher,
+    looked: Instant,
+    deletions: u64,
+}
+
+/// The publishers of one connection or request.
+pub struct Publishers {
+    hub: Arc<Hub>,
+    kept: HashMap<String, Kept>,
+}
+
+impl Publishers {
+    /// None yet.
+    pub fn new(hub: &Arc<Hub>) -> Publishers {
+        Publishers { hub: Arc::clone(hub), kept: HashMap::new() }
+    }
+
+    /// Publishes a JSON text; answers how many channels took it. Blocks for as long as the store takes to write a message.
+    pub fn publish(&mut self, topic: &str, json: &str) -> pubsub::Result<usize> {
+        if self.kept.len() >= KEPT && !self.kept.contains_key(topic) {
+            self.kept.clear();
+        }
+        let (now, deletions) = (Instant::now(), self.hub.deletions());
+        let home = self.hub.home();
+        let kept = match self.kept.entry(topic.to_owned()) {
+            Entry::Occupied(entry) => {
+                let kept = entry.into_mut();
+                if kept.deletions != deletions || now - kept.looked > LOOK_AGAIN {
+                    managed::ensure(topic, home.as_deref())?;
+                    (kept.looked, kept.deletions) = (now, deletions);
+                }
+                kept
+            }
+            Entry::Vacant(entry) => {
+                pubsub::validate_topic(topic)?;
+                managed::ensure(topic, home.as_deref())?;
+                let publisher = Publisher::open(topic, &PublisherOptions { home, ..PublisherOptions::default() })?;
+                entry.insert(Kept { publisher, looked: now, deletions })
+            }
+        };
+        kept.publisher.publish(json.as_bytes(), Some(&HEADERS))
+    }
+}

@@ -1,0 +1,430 @@
+//! What waits to be sent on one connection. Bounded in bytes and messages: whoever reads too slowly loses their
+//! connection, or the oldest messages of a subscription that allows it, and never holds up anybody else.
+//!
+//! Feeds push without ever waiting ([`Queue::deliver`]). The connection's own answers and replays wait for room
+//! ([`Queue::send`]), and so keep its peer from sending further requests.
+
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::Notify;
+
+use super::feed::Delivery;
+use super::frames::{self, Overflow};
+
+/// Bounds of a queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The most bytes of frames. A frame larger than that is taken into an empty queue.
+    pub bytes: usize,
+    /// The most frames.
+    pub frames: usize,
+}
+
+/// One thing to send.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// An answer.
+    Answer(Utf8Bytes),
+    /// A message of a subscription.
+    Message(Delivery),
+    /// What a subscription lost at this point.
+    Gap(Utf8Bytes),
+}
+
+/// Why a connection ends from this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// A topic that it subscribed to was deleted.
+    TopicDeleted,
+    /// It does not read fast enough.
+    TooSlow,
+    /// The gateway stops.
+    Stopping,
+    /// Its token has expired.
+    Expired,
+    /// It sent a frame that is too large.
+    TooLarge,
+    /// It has gone, or broken the protocol.
+    Gone,
+}
+
+/// One subscription, as a queue knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Unique in the process.
+    pub number: u64,
+    /// What to do when the queue is full.
+    pub overflow: Overflow,
+}
+
+struct Entry {
+    /// The subscription that this may be dropped for; 0: never dropped.
+    member: u64,
+    item: Item,
+}
+
+enum Item {
+    Answer(Utf8Bytes),
+    Message(Delivery),
+    Gap(u64, Utf8Bytes),
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Item::Answer(text) => text.len(),
+            Item::Message(delivery) => delivery.text.len(),
+            Item::Gap(..) => 0,
+        }
+    }
+}
+
+struct Inner {
+    entries: VecDeque<Entry>,
+    /// Those of them that are no gaps; there are fewer gaps than frames and subscriptions.
+    frames: usize,
+    bytes: usize,
+    /// What is taken and not yet sent: room is made when it has gone.
+    taken: usize,
+    /// Ends once the entries are sent; for what is wrong with the connection itself at once.
+    end: Option<End>,
+    dropped: u64,
+}
+
+/// The queue of one connection; any task.
+pub struct Queue {
+    bounds: Bounds,
+    inner: Mutex<Inner>,
+    readable: Notify,
+    room: Notify,
+    ended: Notify,
+}
+
+/// What [`Queue::take`] found.
+pub enum Taken {
+    /// Something to send.
+    Some,
+    /// Nothing now.
+    Nothing,
+    /// Nothing more: close.
+    End(End),
+}
+
+impl Queue {
+    /// An empty one.
+    pub fn new(bounds: Bounds) -> Queue {
+        let inner = Inner { entries: VecDeque::new(), frames: 0, bytes: 0, taken: 0, end: None, dropped: 0 };
+        Queue { bounds, inner: Mutex::new(inner), readable: Notify::new(), room: Notify::new(), ended: Notify::new() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing here panics between two states that belong together.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Messages of a subscription, in order; never waits.
+    pub fn deliver<'a>(&self, member: Member, deliveries: impl Iterator<Item = &'a Delivery>) {
+        let mut inner = self.inner();
+        let before = inner.entries.len();
+        for delivery in deliveries {
+            if inner.end.is_some() {
+                break;
+            }
+            if delivery.missed > 0 {
+                self.lose(&mut inner, member, delivery, delivery.missed);
+            }
+            self.push(&mut inner, member, delivery);
+            if delivery.is_end {
+                inner.end.get_or_insert(End::TopicDeleted);
+            }
+        }
+        let ended = inner.end.is_some();
+        let news = inner.entries.len() != before || ended;
+        drop(inner);
+        if news {
+            self.readable.notify_one();
+        }
+        if ended {
+            self.ended.notify_one();
+        }
+    }
+
+    fn is_full(&self, inner: &Inner, bytes: usize) -> bool {
+        let waiting = inner.bytes + inner.taken;
+        inner.frames >= self.bounds.frames || (waiting > 0 && waiting + bytes > self.bounds.bytes)
+    }
+
+    fn push(&self, inner: &mut Inner, member: Member, delivery: &Delivery) {
+        // A deletion is always told.
+        while !delivery.is_end && self.is_full(inner, delivery.text.len()) {
+            if member.overflow == Overflow::Disconnect {
+                inner.fail();
+                return;
+            }
+            if !inner.drop_oldest_of(member, &delivery.pattern) {
+                // Others fill the queue.
+                self.lose(inner, member, delivery, 1);
+                return;
+            }
+        }
+        inner.push(member.number, Item::Message(delivery.clone()));
+    }
+
+    /// So many messages before this one will never come.
+    fn lose(&self, inner: &mut Inner, member: Member, delivery: &Delivery, missed: u64) {
+        match member.overflow {
+            Overflow::Disconnect => inner.fail(),
+            Overflow::DropOldest => inner.add_gap(member, &delivery.pattern, missed),
+        }
+    }
+
+    /// An answer or a replayed message; waits until there is room. False: the connection ends.
+    pub async fn send(&self, item: Outgoing) -> bool {
+        let item = match item {
+            Outgoing::Answer(text) | Outgoing::Gap(text) => Item::Answer(text),
+            Outgoing::Message(delivery) => Item::Message(delivery),
+        };
+        loop {
+            let room = self.room.notified();
+            {
+                let mut inner = self.inner();
+                if inner.end.is_some() {
+                    return false;
+                }
+                // The other half is for what cannot wait.
+                let waiting = inner.bytes + inner.taken;
+                if waiting <= self.bounds.bytes / 2 && inner.frames <= self.bounds.frames / 2 {
+                    inner.push(0, item);
+                    break;
+                }
+            }
+            room.await;
+        }
+        self.readable.notify_one();
+        true
+    }
+
+    /// Takes what is to be sent next, about `bytes` of it, and counts what was taken before as sent.
+    pub fn take(&self, out: &mut Vec<Outgoing>, bytes: usize) -> Taken {
+        let mut inner = self.inner();
+        let had = std::mem::take(&mut inner.taken);
+        if had > 0 {
+            self.room.notify_one();
+        }
+        if let Some(end @ (End::TooSlow | End::TooLarge | End::Gone)) = inner.end {
+            return Taken::End(end);
+        }
+        while inner.taken < bytes {
+            let Some(entry) = inner.entries.pop_front() else { break };
+            let len = entry.item.bytes();
+            inner.bytes -= len;
+            inner.frames -= usize::from(!matches!(entry.item, Item::Gap(..)));
+            inner.taken += len.max(1);
+            out.push(match entry.item {
+                Item::Answer(text) => Outgoing::Answer(text),
+                Item::Message(delivery) => Outgoing::Message(delivery),
+                Item::Gap(missed, pattern) => Outgoing::Gap(frames::gap(&pattern, missed).into()),
+            });
+        }
+        match (out.is_empty(), inner.end) {
+            (false, _) => Taken::Some,
+            (true, Some(end)) => Taken::End(end),
+            (true, None) => {
+                // Idle connections are many, and keep no memory of their last burst.
+                if inner.entries.capacity() > 64 {
+                    inner.entries = VecDeque::new();
+                }
+                Taken::Nothing
+            }
+        }
+    }
+
+    /// Until there may be something to take.
+    pub async fn readable(&self) {
+        self.readable.notified().await;
+    }
+
+    /// Wakes whoever waits for something to take.
+    pub fn wake(&self) {
+        self.readable.notify_one();
+    }
+
+    /// Ends the connection, for [`End::TopicDeleted`], [`End::Stopping`] and [`End::Expired`] once what waits is sent.
+    pub fn end(&self, end: End) {
+        self.inner().end.get_or_insert(end);
+        self.readable.notify_one();
+        self.ended.notify_one();
+        self.room.notify_one();
+    }
+
+    /// Until the connection is to end; one task waits.
+    pub async fn ended(&self) -> End {
+        loop {
+            if let Some(end) = self.inner().end {
+                return end;
+            }
+            self.ended.notified().await;
+        }
+    }
+
+    /// Messages dropped since this was asked last, for the figures.
+    pub fn take_dropped(&self) -> u64 {
+        std::mem::take(&mut self.inner().dropped)
+    }
+}
+
+impl Inner {
+    fn push(&mut self, member: u64, item: Item) {
+        self.bytes += item.bytes();
+        self.frames += usize::from(!matches!(item, Item::Gap(..)));
+        self.entries.push_back(Entry { member, item });
+    }
+
+    fn fail(&mut self) {
+        self.end.get_or_insert(End::TooSlow);
+    }
+
+    /// A gap behind everything that waits, or a larger one where the last of the subscription is a gap already.
+    fn add_gap(&mut self, member: Member, pattern: &Utf8Bytes, more: u64) {
+        self.dropped += more;
+        let last = self.entries.iter_mut().rev().find(|entry| entry.member == member.number);
+        if let Some(Entry { item: Item::Gap(missed, _), .. }) = last {
+            *missed += more;
+        } else {
+            self.push(member.number, Item::Gap(more, pattern.clone()));
+        }
+    }
+
+    /// Drops the oldest waiting message of a subscription: a gap stands in its place. False: it has none.
+    fn drop_oldest_of(&mut self, member: Member, pattern: &Utf8Bytes) -> bool {
+        let mut gap: Option<usize> = None;
+        let mut found = None;
+        for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.member == member.number) {
+            match entry.item {
+                Item::Message(ref delivery) if !delivery.is_end => {
+                    found = Some(index);
+                    break;
+                }
+                Item::Gap(..) => gap = Some(index),
+                _ => {}
+            }
+        }
+        let Some(index) = found else { return false };
+        self.dropped += 1;
+        self.bytes -= self.entries[index].item.bytes();
+        self.frames -= 1;
+        // A gap that the dropped message follows takes it in; where there is none yet, it becomes one.
+        match gap.and_then(|gap| self.entries.get_mut(gap)) {
+            Some(Entry { item: Item::Gap(missed, _), .. }) => {
+                *missed += 1;
+                self.entries.remove(index);
+            }
+            _ => self.entries[index].item = Item::Gap(1, pattern.clone()),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DROPS: Member = Member { number: 1, overflow: Overflow::DropOldest };
+    const LEAVES: Member = Member { number: 2, overflow: Overflow::Disconnect };
+
+    fn queue(bytes: usize, frames: usize) -> Queue {
+        Queue::new(Bounds { bytes, frames })
+    }
+
+    fn deliver(queue: &Queue, member: Member, texts: &[&str]) {
+        let deliveries: Vec<_> = texts.iter().map(|text| Delivery::for_test(text)).collect();
+        queue.deliver(member, deliveries.iter());
+    }
+
+    fn drain(queue: &Queue) -> Vec<String> {
+        let mut out = Vec::new();
+        while let Taken::Some = queue.take(&mut out, usize::MAX) {
+            if let Taken::Nothing | Taken::End(_) = queue.take(&mut Vec::new(), 1) {
+                break;
+            }
+        }
+        let text = |item: &Outgoing| match item {
+            Outgoing::Answer(text) | Outgoing::Gap(text) => text.to_string(),
+            Outgoing::Message(delivery) => delivery.text.to_string(),
+        };
+        out.iter().map(text).collect()
+    }
+
+    fn gap(missed: u64) -> String {
+        frames::gap("p", missed)
+    }
+
+    #[test]
+    fn the_oldest_go_and_a_gap_says_how_many() {
+        let queue = queue(1 << 20, 4);
+        deliver(&queue, DROPS, &["1", "2", "3", "4", "5", "6", "7"]);
+        assert_eq!(drain(&queue), [gap(3), "4".into(), "5".into(), "6".into(), "7".into()]);
+        deliver(&queue, DROPS, &["8"]);
+        assert_eq!(drain(&queue), ["8"]);
+        assert_eq!(queue.take_dropped(), 3);
+    }
+
+    #[test]
+    fn bytes_bound_the_queue_and_a_large_frame_is_taken_into_an_empty_one() {
+        let queue = queue(10, 100);
+        deliver(&queue, DROPS, &["a large frame, larger than the bound"]);
+        assert_eq!(drain(&queue).len(), 1);
+        deliver(&queue, DROPS, &["aaaa", "bbbb", "cccc"]);
+        assert_eq!(drain(&queue), [gap(1), "bbbb".into(), "cccc".into()]);
+    }
+
+    #[test]
+    fn one_subscription_loses_nothing_for_another() {
+        let queue = queue(1 << 20, 3);
+        deliver(&queue, LEAVES, &["a", "b"]);
+        deliver(&queue, DROPS, &["1", "2", "3"]);
+        assert_eq!(drain(&queue), ["a".into(), "b".into(), gap(2), "3".into()]);
+        deliver(&queue, LEAVES, &["a", "b", "c"]);
+        deliver(&queue, DROPS, &["1", "2"]);
+        assert_eq!(drain(&queue), ["a".into(), "b".into(), "c".into(), gap(2)]);
+    }
+
+    #[test]
+    fn who_is_too_slow_is_disconnected_at_once() {
+        let queue = queue(1 << 20, 3);
+        deliver(&queue, LEAVES, &["a", "b", "c", "d"]);
+        assert!(matches!(queue.take(&mut Vec::new(), 10), Taken::End(End::TooSlow)));
+    }
+
+    #[test]
+    fn a_deletion_comes_behind_what_waits_and_then_it_ends() {
+        let queue = queue(1 << 20, 2);
+        let mut end = Delivery::for_test("deleted");
+        end.is_end = true;
+        deliver(&queue, LEAVES, &["a", "b"]);
+        queue.deliver(LEAVES, [end].iter());
+        deliver(&queue, LEAVES, &["late"]);
+        assert_eq!(drain(&queue), ["a", "b", "deleted"]);
+        assert!(matches!(queue.take(&mut Vec::new(), 10), Taken::End(End::TopicDeleted)));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn answers_wait_for_room() {
+        let queue = queue(10, 100);
+        assert!(queue.send(Outgoing::Answer("123456".into())).await);
+        let waits = queue.send(Outgoing::Answer("7".into()));
+        tokio::pin!(waits);
+        tokio::select! {
+            biased;
+            _ = &mut waits => panic!("there is no room"),
+            () = tokio::task::yield_now() => {}
+        }
+        assert_eq!(drain(&queue), ["123456"]);
+        assert!(waits.await);
+        assert_eq!(drain(&queue), ["7"]);
+    }
+}
