@@ -3,7 +3,8 @@
 #
 # apt is asked only for what is missing, through sudo when not root. What is missing and cannot be installed is an
 # error that names it. formix-pubsub comes from PyPI into build/venv, koffi from npm into
-# bindings/node/node_modules. Nothing else is downloaded.
+# bindings/node/node_modules; for the tests also websockets and schemathesis from PyPI, and playwright-core from npm.
+# Nothing else is downloaded.
 source "$(dirname "$0")/lib.sh"
 
 FORMIX_VERSION=1.0.0
@@ -23,6 +24,8 @@ TEST_TOOLS=(
     "cmake|cmake make|the CMake package, by a project that uses it"
     "valgrind|valgrind libc6-dbg|memory checks of the C programs"
     "nm|binutils|checking the exported symbols"
+    "curl|curl|the gateway's documented requests"
+    "chromium|chromium|the gateway's dashboard in a browser"
     "tmux|tmux|the command's live screen, on a terminal"
 )
 
@@ -39,6 +42,8 @@ check_venv() { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; 
 # That it is there is not enough: without the C library's debug symbols it may refuse to start.
 check_valgrind() { have valgrind && valgrind -q --error-exitcode=9 /bin/true >/dev/null 2>&1; }
 check_tmux() { have tmux; }
+check_curl() { have curl; }
+check_chromium() { have "${CHROMIUM:-chromium}"; }
 check_nm() { have nm && have readelf; }
 
 as_root() {
@@ -114,6 +119,21 @@ install_koffi() {
         die "npm could not install koffi; try: cd bindings/node && npm ci --omit=dev --ignore-scripts"
 }
 
+# What the gateway's tests need: a WebSocket client in Python, schemathesis, and what drives the browser.
+install_gateway_tests() {
+    local packages=(websockets==15.0.1 schemathesis==4.32.5)
+    "$VENV/bin/python" -c 'import websockets, schemathesis' 2>/dev/null || {
+        say "installing ${packages[*]} from PyPI into build/venv"
+        "$VENV/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}" >&2 ||
+            die "${packages[*]} could not be installed from PyPI into build/venv"
+    }
+    [ -d tests/gateway/browser/node_modules/playwright-core ] || {
+        say "installing playwright-core from npm into tests/gateway/browser/node_modules"
+        (cd tests/gateway/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
+            die "npm could not install playwright-core; try: cd tests/gateway/browser && npm ci --ignore-scripts"
+    }
+}
+
 level=${1:-test}
 case $level in
     demo | test) ;;
@@ -131,4 +151,5 @@ if [ "$level" = test ]; then
     install_missing "${TEST_TOOLS[@]}"
     rust_component fmt rustfmt
     rust_component clippy clippy
+    install_gateway_tests
 fi

@@ -22,6 +22,7 @@ python    600   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/pyth
 go        600   env PUBSUB_LIB_DIR=$PWD/build/release bindings/go/test.sh
 node      300   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/node/test.sh
 matrix    300   tests/matrix.sh
+gateway   1500  tests/gateway.sh
 checker   60    build/venv/bin/python tests/demo_checker.py
 demo      600   tests/demo.sh
 "

@@ -55,8 +55,9 @@ var past = time.Unix(1, 0)
 // pattern is words of [a-zA-Z0-9-] between dots, at most 200 bytes; `=` stands for one word or a part of it, `+` for one
 // or more words (logs.=.error, logs.+).
 //
-// Errors: ErrInvalidTopic; ErrUnsupported for a transport that this system or version lacks; ErrPermission, ErrStoreFull
-// or ErrIO for the store; with WithResume ErrNotFound when the topic is not managed, ErrInvalidArgument for wildcards.
+// Errors: ErrInvalidTopic; ErrUnsupported for a ring where memory cannot be shared (a network file system, say);
+// ErrPermission, ErrStoreFull or ErrIO for the store; with WithResume ErrNotFound when the topic is not managed,
+// ErrInvalidArgument for wildcards.
 func Open(pattern string, options ...Option) (*Channel, error) {
 	var chosen channelOptions
 	for _, option := range options {

@@ -13,7 +13,7 @@ import (
 type Transport uint32
 
 const (
-	// TransportDefault is what the environment's PUBSUB_TRANSPORT says ("ring" or "files"), else the library's choice.
+	// TransportDefault is what the environment's PUBSUB_TRANSPORT says ("ring" or "files"), else the ring.
 	TransportDefault Transport = C.PS_TRANSPORT_DEFAULT
 	// TransportRing is shared memory.
 	TransportRing Transport = C.PS_TRANSPORT_RING

@@ -116,7 +116,7 @@ export interface ChannelOptions {
   capacityMessages?: number | undefined;
   /** What a full channel does: refuses the next message (the default), or drops the oldest. */
   fullPolicy?: 'reject' | 'drop-oldest' | undefined;
-  /** How messages travel; default: what the environment's PUBSUB_TRANSPORT says, else the library's choice. */
+  /** How messages travel; default: what the environment's PUBSUB_TRANSPORT says, else the ring. */
   transport?: 'default' | 'ring' | 'files' | undefined;
   /**
    * Begin with the last so many messages of each managed topic that matches, oldest first; then everything newer, without a gap and
@@ -187,9 +187,9 @@ export class Channel extends EventEmitter implements AsyncIterable<Message> {
    *
    * @param pattern Words of `[a-zA-Z0-9-]` between dots, at most 200 bytes; `=` stands for one word or a part of it, `+`
    * for one or more words (`logs.=.error`, `logs.+`).
-   * @throws {PubSubError} PS_ERR_INVALID_TOPIC; PS_ERR_INVALID_ARGUMENT; PS_ERR_UNSUPPORTED for a transport that this system
-   * or version lacks; PS_ERR_PERMISSION, PS_ERR_STORE_FULL or PS_ERR_IO for the store; with `resume` PS_ERR_NOT_FOUND when the
-   * topic is not managed.
+   * @throws {PubSubError} PS_ERR_INVALID_TOPIC; PS_ERR_INVALID_ARGUMENT; PS_ERR_UNSUPPORTED for a ring where memory
+   * cannot be shared (a network file system, say); PS_ERR_PERMISSION, PS_ERR_STORE_FULL or PS_ERR_IO for the store; with
+   * `resume` PS_ERR_NOT_FOUND when the topic is not managed.
    */
   constructor(pattern: string, options?: ChannelOptions);
 

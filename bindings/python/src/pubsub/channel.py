@@ -84,8 +84,8 @@ class Channel:
         capacity_bytes: bound of the unread bytes; 0: 64 MiB. A larger message is taken only into an empty queue.
         policy: what happens when it is full: ``"reject"`` (the publisher is told) or ``"drop-oldest"`` (see
             :attr:`Message.dropped_before`).
-        transport: ``"ring"`` or ``"files"``; None: what the environment's ``PUBSUB_TRANSPORT`` says, else the best that
-            the library has.
+        transport: ``"ring"`` or ``"files"``; None: what the environment's ``PUBSUB_TRANSPORT`` says, else the
+            ring.
         home: the store's directory; None: the default one.
         replay_last: begin with the last so many messages of each managed topic that matches, oldest first; then
             everything newer, without a gap and none twice.
@@ -99,7 +99,7 @@ class Channel:
         InvalidArgumentError: (a ``ValueError``) `resume` on a pattern with wildcards.
         NotFoundError: (a ``LookupError``) `resume` on a topic that is not managed.
         StoreError: (a ``RuntimeError`` and an ``OSError``) the channel cannot be made.
-        UnsupportedError: the library does not have this transport.
+        UnsupportedError: a ring where memory cannot be shared (a network file system, say).
     """
 
     # Where __init__ did not get to, __del__ finds these.

@@ -14,9 +14,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// How deep a frame, and a message that is passed on as JSON, may nest. Receivers parse recursively: Python's json
-/// gives up at about 1,000 levels.
-pub const DEPTH_MAX: usize = 128;
+/// How deep a frame, and a message that is passed on as JSON, may nest. Receivers parse recursively: serde_json gives up
+/// at 128 levels, Python's json at about 1,000; and a message stands in a frame, that in a page of a history.
+pub const DEPTH_MAX: usize = 100;
 /// A `request_id` is echoed; so long it may be, quotes and escapes included.
 const REQUEST_ID_MAX: usize = 256;
 /// What of a stranger's text is quoted in an error.
