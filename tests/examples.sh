@@ -69,7 +69,7 @@ keeps() {
     news "$3"
     same "$scratch/news" '(the topic was created anew)
 1 fourth'
-    for number in {1..1005}; do echo "$number"; done | "$STAGE/bin/pubsub" pub --lines "$topic"
+    "$c/publish" "$topic" {1..1005} >"$scratch/published"
     news "$2"
     [ "$(head -n 1 "$scratch/news")" = '(5 before this are not kept any more)' ]
     [ "$(wc -l <"$scratch/news")" = 1001 ]

@@ -56,8 +56,8 @@ var past = time.Unix(1, 0)
 // or more words (logs.=.error, logs.+).
 //
 // Errors: ErrInvalidTopic; ErrUnsupported for a ring where memory cannot be shared (a network file system, say);
-// ErrPermission, ErrStoreFull or ErrIO for the store; with WithResume ErrNotFound when the
-// topic is not managed, ErrInvalidArgument for wildcards.
+// ErrPermission, ErrStoreFull or ErrIO for the store; with WithResume ErrNotFound when the topic is not managed,
+// ErrInvalidArgument for wildcards.
 func Open(pattern string, options ...Option) (*Channel, error) {
 	var chosen channelOptions
 	for _, option := range options {

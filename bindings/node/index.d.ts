@@ -188,8 +188,8 @@ export class Channel extends EventEmitter implements AsyncIterable<Message> {
    * @param pattern Words of `[a-zA-Z0-9-]` between dots, at most 200 bytes; `=` stands for one word or a part of it, `+`
    * for one or more words (`logs.=.error`, `logs.+`).
    * @throws {PubSubError} PS_ERR_INVALID_TOPIC; PS_ERR_INVALID_ARGUMENT; PS_ERR_UNSUPPORTED for a ring where memory
-   * cannot be shared (a network file system, say); PS_ERR_PERMISSION, PS_ERR_STORE_FULL or PS_ERR_IO for the store; with `resume`
-   * PS_ERR_NOT_FOUND when the topic is not managed.
+   * cannot be shared (a network file system, say); PS_ERR_PERMISSION, PS_ERR_STORE_FULL or PS_ERR_IO for the store; with
+   * `resume` PS_ERR_NOT_FOUND when the topic is not managed.
    */
   constructor(pattern: string, options?: ChannelOptions);
 
