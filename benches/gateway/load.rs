@@ -64,7 +64,8 @@ struct Shared {
 const TOPIC: &str = "bench.load";
 
 fn message(shared: &Shared) -> String {
-    let head = format!(r#"{{"t":{:016},"text":""#, shared.start.elapsed().as_nanos());
+    // A string: numbers in JSON have no zeros in front.
+    let head = format!(r#"{{"t":"{:016}","text":""#, shared.start.elapsed().as_nanos());
     format!("{head}{}\"}}", "x".repeat(98 - head.len()))
 }
 
@@ -159,7 +160,7 @@ async fn publish(peer: Peer, address: SocketAddr, in_flight: u64, shared: Arc<Sh
 }
 
 async fn receive(mut reader: Reader, _writer: Writer, peer: Peer, shared: Arc<Shared>) {
-    const MARK: &[u8] = b"{\"t\":";
+    const MARK: &[u8] = b"{\"t\":\"";
     while reader.more().await {
         let now = shared.start.elapsed().as_nanos() as u64;
         let mut count = 0;

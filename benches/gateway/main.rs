@@ -1,6 +1,7 @@
 //! The gateway beside nats-server's WebSocket, in one run, driven by one native client.
 //!
-//!     cargo bench --features serve --bench gateway -- [--seconds S] [--subscribers 1,10,100,500] [--in-flight 1,64] [--idle N]
+//!     cargo bench --features serve --bench gateway -- [--seconds S] [--subscribers 1,10,100,500] [--in-flight 1,64] [--idle N] \
+//!         [--gateway OPTION]...
 //!
 //! A message is JSON of 100 bytes with the time at which it was sent. The publisher, a connection of its own, keeps so many
 //! messages in flight: the next one is sent when a message has reached all subscribers. Counted are deliveries a second, and the
@@ -23,10 +24,18 @@ struct Options {
     subscribers: Vec<usize>,
     in_flight: Vec<u64>,
     idle: usize,
+    /// For `pubsub serve`.
+    gateway: Vec<String>,
 }
 
 fn options() -> Options {
-    let mut options = Options { seconds: 3.0, subscribers: vec![1, 10, 100, 500], in_flight: vec![1, 64], idle: 1000 };
+    let mut options = Options {
+        seconds: 3.0,
+        subscribers: vec![1, 10, 100, 500],
+        in_flight: vec![1, 64],
+        idle: 1000,
+        gateway: Vec::new(),
+    };
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(name) = args.next() {
         let mut value = || args.next().unwrap_or_else(|| panic!("{name} needs a value"));
@@ -34,6 +43,7 @@ fn options() -> Options {
             "--seconds" => options.seconds = value().parse().expect("a number of seconds"),
             "--subscribers" => options.subscribers = list(&value()),
             "--in-flight" => options.in_flight = list(&value()).into_iter().map(|n| n as u64).collect(),
+            "--gateway" => options.gateway.push(value()),
             "--idle" => options.idle = value().parse().expect("a number of connections"),
             other => panic!("no option {other}"),
         }
@@ -73,9 +83,10 @@ impl Server {
     }
 }
 
-fn gateway(home: &std::path::Path) -> Server {
+fn gateway(home: &std::path::Path, args: &[String]) -> Server {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pubsub"));
-    command.args(["--quiet", "serve", "--bind", "127.0.0.1:0"]).env("PUBSUB_HOME", home).stdout(Stdio::piped());
+    command.args(["--quiet", "serve", "--bind", "127.0.0.1:0"]).args(args);
+    command.env("PUBSUB_HOME", home).stdout(Stdio::piped());
     let mut child = command.spawn().expect("starting the gateway");
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -105,7 +116,7 @@ fn nats(directory: &std::path::Path) -> Option<Server> {
 fn main() {
     let options = options();
     let directory = tempfile::Builder::new().prefix("b-gateway-").tempdir_in("/dev/shm").unwrap();
-    let gateway = gateway(&directory.path().join("store"));
+    let gateway = gateway(&directory.path().join("store"), &options.gateway);
     let nats = nats(directory.path());
     if nats.is_none() {
         println!("nats-server is not there (apt install nats-server): the gateway alone");
@@ -130,12 +141,6 @@ fn main() {
                 theirs.as_ref().map_or(String::new(), |theirs| format!("{:.2}", ours.per_second / theirs.per_second));
             let theirs = theirs.as_ref().map_or(String::new(), shown);
             println!("{subscribers:>11} {in_flight:>9}  {:>30}  {theirs:>30}  {ratio}", shown(&ours));
-        }
-    }
-    if options.idle > 0 {
-        for (name, peer, server) in [("gateway", Peer::Gateway, Some(&gateway)), ("nats", Peer::Nats, nats.as_ref())] {
-            let Some(server) = server else { continue };
-            idle(&runtime, name, peer, server, options.idle);
         }
     }
 }

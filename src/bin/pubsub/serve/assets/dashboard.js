@@ -141,7 +141,8 @@ function topicRow(name) {
   const row = document.createElement('tr');
   row.dataset.topic = name;
   for (let i = 0; i < 6; i++) row.append(document.createElement('td'));
-  row.firstChild.textContent = name;
+  // A long name breaks behind its dots.
+  name.split(/(?<=\.)/).forEach((word) => row.firstChild.append(word, document.createElement('wbr')));
   row.lastChild.append(
     button('Tail', `Listen to ${name}`, () => listen(name)),
     ' ',
