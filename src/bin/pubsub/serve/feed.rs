@@ -26,8 +26,8 @@ const BURST_BYTES: usize = 1 << 20;
 /// A channel that gives so many errors and no message has failed.
 const CORRUPT_MAX: u32 = 100;
 
-/// A message as every member of a feed gets it; cheap to clone.
-#[derive(Debug, Clone)]
+/// A message as every member of a feed gets it.
+#[derive(Debug)]
 pub struct Delivery {
     /// Its frame.
     pub text: Utf8Bytes,
@@ -107,9 +107,9 @@ enum Holding {
     /// Nothing: it has joined.
     Not,
     /// It keeps those that no history has; the others are replayed.
-    Unmanaged(Vec<Delivery>),
+    Unmanaged(Vec<Arc<Delivery>>),
     /// It keeps all.
-    All(Vec<Delivery>),
+    All(Vec<Arc<Delivery>>),
 }
 
 struct Joined {
@@ -120,7 +120,7 @@ struct Joined {
 }
 
 impl Joined {
-    fn accept(&mut self, burst: &[Delivery]) {
+    fn accept(&mut self, burst: &[Arc<Delivery>]) {
         let held = match &mut self.holding {
             Holding::Not => {
                 let floors = &self.floors;
@@ -252,7 +252,7 @@ impl Feed {
         self.closing.notify_one();
     }
 
-    fn deliver(&self, burst: &[Delivery]) {
+    fn deliver(&self, burst: &[Arc<Delivery>]) {
         for joined in locked(&self.members).iter_mut() {
             joined.accept(burst);
         }
@@ -267,14 +267,14 @@ impl Feed {
     }
 
     /// The next messages; whether there may be more.
-    fn drain(&self, burst: &mut Vec<Delivery>) -> pubsub::Result<bool> {
+    fn drain(&self, burst: &mut Vec<Arc<Delivery>>) -> pubsub::Result<bool> {
         let mut channel = locked(&self.channel);
         let mut bytes = 0;
         while burst.len() < BURST && bytes < BURST_BYTES {
             let Some(message) = channel.fetch()? else { return Ok(false) };
             let delivery = Delivery::new(&message, &self.pattern, self.limit);
             bytes += delivery.text.len();
-            burst.push(delivery);
+            burst.push(Arc::new(delivery));
         }
         Ok(true)
     }

@@ -45,8 +45,7 @@ pub struct HistoryMessage {
     action: String,
     topic: String,
     /// The message; null when it is not JSON.
-    #[schema(value_type = Option<Object>)]
-    message: Option<serde_json::Value>,
+    message: serde_json::Value,
     /// A message that is not JSON, in base64.
     content_base64: Option<String>,
     /// A decimal number.

@@ -188,7 +188,7 @@ impl Joining {
         for message in &slice.messages {
             let mut delivery = Delivery::new(message, &pattern, limit);
             delivery.missed = 0;
-            if !self.queue.send(Outgoing::Message(delivery)).await {
+            if !self.queue.send(Outgoing::Message(Arc::new(delivery))).await {
                 return false;
             }
         }

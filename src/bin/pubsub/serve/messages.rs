@@ -35,10 +35,8 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 #[allow(dead_code, reason = "for the description only")]
 pub struct PublishBody {
     /// One message, any JSON.
-    #[schema(value_type = Option<Object>)]
     message: Option<serde_json::Value>,
     /// Several messages.
-    #[schema(value_type = Option<Vec<Object>>)]
     messages: Option<Vec<serde_json::Value>>,
 }
 

@@ -70,6 +70,7 @@ impl From<pubsub::Error> for Problem {
         };
         match error.kind() {
             ErrorKind::InvalidTopic => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_topic", text),
+            ErrorKind::InvalidArgument => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", text),
             ErrorKind::TooLarge => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text),
             ErrorKind::NotFound => Problem::new(StatusCode::NOT_FOUND, "not_found", text),
             ErrorKind::Exists => Problem::new(StatusCode::CONFLICT, "exists", text),

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
@@ -30,7 +30,7 @@ pub enum Outgoing {
     /// An answer.
     Answer(Utf8Bytes),
     /// A message of a subscription.
-    Message(Delivery),
+    Message(Arc<Delivery>),
     /// What a subscription lost at this point.
     Gap(Utf8Bytes),
 }
@@ -69,7 +69,7 @@ struct Entry {
 
 enum Item {
     Answer(Utf8Bytes),
-    Message(Delivery),
+    Message(Arc<Delivery>),
     Gap(u64, Utf8Bytes),
 }
 
@@ -127,7 +127,7 @@ impl Queue {
     }
 
     /// Messages of a subscription, in order; never waits.
-    pub fn deliver<'a>(&self, member: Member, deliveries: impl Iterator<Item = &'a Delivery>) {
+    pub fn deliver<'a>(&self, member: Member, deliveries: impl Iterator<Item = &'a Arc<Delivery>>) {
         let mut inner = self.inner();
         let before = inner.entries.len();
         for delivery in deliveries {
@@ -158,7 +158,7 @@ impl Queue {
         inner.frames >= self.bounds.frames || (waiting > 0 && waiting + bytes > self.bounds.bytes)
     }
 
-    fn push(&self, inner: &mut Inner, member: Member, delivery: &Delivery) {
+    fn push(&self, inner: &mut Inner, member: Member, delivery: &Arc<Delivery>) {
         // A deletion is always told.
         while !delivery.is_end && self.is_full(inner, delivery.text.len()) {
             if member.overflow == Overflow::Disconnect {
@@ -171,7 +171,7 @@ impl Queue {
                 return;
             }
         }
-        inner.push(member.number, Item::Message(delivery.clone()));
+        inner.push(member.number, Item::Message(Arc::clone(delivery)));
     }
 
     /// So many messages before this one will never come.
@@ -341,7 +341,7 @@ mod tests {
     }
 
     fn deliver(queue: &Queue, member: Member, texts: &[&str]) {
-        let deliveries: Vec<_> = texts.iter().map(|text| Delivery::for_test(text)).collect();
+        let deliveries: Vec<_> = texts.iter().map(|text| Arc::new(Delivery::for_test(text))).collect();
         queue.deliver(member, deliveries.iter());
     }
 
@@ -406,7 +406,7 @@ mod tests {
         let mut end = Delivery::for_test("deleted");
         end.is_end = true;
         deliver(&queue, LEAVES, &["a", "b"]);
-        queue.deliver(LEAVES, [end].iter());
+        queue.deliver(LEAVES, [Arc::new(end)].iter());
         deliver(&queue, LEAVES, &["late"]);
         assert_eq!(drain(&queue), ["a", "b", "deleted"]);
         assert!(matches!(queue.take(&mut Vec::new(), 10), Taken::End(End::TopicDeleted)));

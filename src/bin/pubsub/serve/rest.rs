@@ -101,6 +101,7 @@ const HISTORY_BYTES_MAX: u64 = 1 << 40;
     (status = 400, description = "The body is not JSON", body = ProblemBody),
     (status = 409, description = "There is such a topic", body = ProblemBody),
     (status = 422, description = "The name or another field cannot be", body = ProblemBody),
+    (status = 507, description = "The store has no room for such a history", body = ProblemBody),
 ))]
 pub async fn create_topic(
     State(app): Shared,

@@ -171,7 +171,7 @@ async fn write(mut sink: SplitSink<WebSocket, Message>, queue: &Queue, wants_pin
                         Outgoing::Answer(text) | Outgoing::Gap(text) => text,
                         Outgoing::Message(delivery) => {
                             messages += 1;
-                            delivery.text
+                            delivery.text.clone()
                         }
                     };
                     bytes += text.len() as u64;
