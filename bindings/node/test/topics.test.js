@@ -56,6 +56,35 @@ test('a history has what was published', () => {
   deleteTopic('t.a');
 });
 
+test('lists and histories leave no memory behind', async () => {
+  const { code, stdout, stderr } = await program(
+    `
+    const { createTopic, deleteTopic, publish, topicHistory, topics } = require('.');
+    createTopic('t.large');
+    for (let i = 0; i < 100; i++) publish('t.large', Buffer.alloc(1000));
+    const grown = (rounds) => {
+      gc();
+      const before = process.memoryUsage().rss;
+      for (let i = 0; i < rounds; i++) {
+        topics();
+        topicHistory('t.large');
+        if (i % 50 === 0) gc();
+      }
+      gc();
+      return process.memoryUsage().rss - before;
+    };
+    grown(200);
+    console.log(grown(1000));
+    deleteTopic('t.large');`,
+    [],
+    () => {},
+    ['--expose-gc'],
+  );
+  assert.equal(code, 0, stderr);
+  // A thousand histories of a hundred messages are 100 MB.
+  assert.ok(Number(stdout) < 30e6, stdout);
+});
+
 test('age bounds a history', async () => {
   createTopic('t.short', { historyTtl: 20 });
   publish('t.short', 'old');
