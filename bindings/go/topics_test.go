@@ -139,7 +139,7 @@ func TestAgeBoundsAHistory(t *testing.T) {
 
 func TestAnotherStoreHasTopicsOfItsOwn(t *testing.T) {
 	home := WithHome(filepath.Join(filepath.Dir(os.Getenv("PUBSUB_HOME")), fmt.Sprint("t-go-topics-", os.Getpid())))
-	defer os.RemoveAll(string(home))
+	t.Cleanup(func() { os.RemoveAll(string(home)) }) // behind the other cleanups, which use it
 	if topics, err := Topics(string(home)); topics != nil || err != nil {
 		t.Fatal(topics, err)
 	}
