@@ -17,6 +17,7 @@
 #include "pubsub/headers.hpp"
 #include "pubsub/message.hpp"
 #include "pubsub/publisher.hpp"
+#include "pubsub/topics.hpp"
 #include "pubsub/values.hpp"
 
 #include <cstddef>

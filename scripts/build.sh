@@ -5,8 +5,8 @@ need_cargo
 
 target=$(target_dir)
 cargo build --release --lib
-# In a target directory of its own: the feature `cli` would overwrite the library just built.
-cargo build --release --features cli --bin pubsub --target-dir "$target/command"
+# In a target directory of its own: its features would overwrite the library just built.
+cargo build --release --features serve --bin pubsub --target-dir "$target/command"
 
 mkdir -p "$OUT"
 for file in "$target/release/libpubsub.so" "$target/release/libpubsub.a" "$target/command/release/pubsub"; do

@@ -13,7 +13,7 @@ version=$(version)
 to=$dest$prefix
 soname=libpubsub.so.${version%%.*}
 real=libpubsub.so.$version
-headers=(pubsub.h pubsub.hpp pubsub/{values,headers,message,channel,publisher}.hpp)
+headers=(pubsub.h pubsub.hpp pubsub/{values,headers,message,channel,publisher,topics}.hpp)
 cmake=lib/cmake/Pubsub
 installed=(lib/"$real" lib/"$soname" lib/libpubsub.so lib/libpubsub.a lib/pkgconfig/pubsub.pc "${headers[@]/#/include/}"
     $cmake/PubsubConfig.cmake $cmake/PubsubConfigVersion.cmake bin/pubsub)

@@ -11,7 +11,7 @@ fmt       120   scripts/lint.sh fmt
 clippy    900   scripts/lint.sh clippy
 header    120   scripts/lint.sh header
 scripts   60    scripts/lint.sh scripts
-cargo     1500  cargo test --features cli --no-fail-fast
+cargo     1800  cargo test --features serve --no-fail-fast
 crash     300   cargo test --features chaos --test crash
 build     900   scripts/build.sh
 model     900   cargo test --release --manifest-path models/Cargo.toml
@@ -22,7 +22,7 @@ python    600   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/pyth
 go        600   env PUBSUB_LIB_DIR=$PWD/build/release bindings/go/test.sh
 node      300   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/node/test.sh
 matrix    300   tests/matrix.sh
-gateway   1500  tests/gateway.sh
+gateway   900   tests/gateway.sh
 checker   60    build/venv/bin/python tests/demo_checker.py
 demo      600   tests/demo.sh
 "

@@ -2,31 +2,30 @@
 
 #![forbid(unsafe_code)]
 
-use std::ffi::CString;
+mod making;
+
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
-use crate::control::{self, Control, FullPolicy, Terms, Transport};
+use crate::control::{FullPolicy, Terms, Transport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{Inbox, QUEUE};
+use crate::files::Inbox;
 use crate::message::Message;
 use crate::message::id::TOKEN;
 use crate::monitor::Monitor;
 use crate::packed;
 use crate::replay::{Beginning, Replay};
-use crate::ring::{Layout, RingInbox};
-use crate::store::{self, ChannelStats, FRESH_NS, Store};
+use crate::ring::RingInbox;
+use crate::store::{self, ChannelStats, Store};
 use crate::sys::chaos;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::fd::Fd;
 use crate::sys::fifo::{self, Wait};
-use crate::sys::fork;
-use crate::sys::mapping::has_pair_swap;
 use crate::sys::process;
 use crate::topic::Pattern;
 use crate::topics::Resume;
@@ -35,8 +34,6 @@ use crate::topics::Resume;
 const CAPACITY_MESSAGES: u64 = 16_384;
 /// Default bound of the unread bytes.
 const CAPACITY_BYTES: u64 = 64 << 20;
-/// How often making a channel begins anew when a cleaner takes what is half made for rubbish.
-const ATTEMPTS: usize = 16;
 /// The FIFO gets its turn after this many messages from the ring.
 const TURN: usize = 64;
 /// Fetching again and again from a ring that is empty looks at the FIFO this often, since that is a system call. It takes
@@ -153,7 +150,8 @@ impl Channel {
     ///
     /// Errors: [`InvalidTopic`](ErrorKind::InvalidTopic); [`StoreFull`](ErrorKind::StoreFull),
     /// [`Permission`](ErrorKind::Permission) and [`Io`](ErrorKind::Io) from the store;
-    /// [`Unsupported`](ErrorKind::Unsupported) for a transport that this version does not have.
+    /// [`Unsupported`](ErrorKind::Unsupported) for a ring where memory cannot be shared (a network file system, a
+    /// processor without 16-byte compare-and-swap).
     /// With [`resume`](ChannelOptions::resume): [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern with wildcards,
     /// [`NotFound`](ErrorKind::NotFound) for a topic that is not managed.
     pub fn open(topic: &str, options: &ChannelOptions) -> Result<Channel> {
@@ -168,7 +166,7 @@ impl Channel {
     fn open_for(topic: &str, options: &ChannelOptions, for_foreign: bool) -> Result<Channel> {
         let pattern = Pattern::parse(topic)?;
         let beginning = beginning(&pattern, options)?;
-        let transport = transport(options.transport)?;
+        let transport = making::transport(options.transport)?;
         let store = Store::at(options.home.as_deref())?;
         store::clean_step(&store);
         let or_default = |value, default| if value == 0 { default } else { value };
@@ -195,9 +193,9 @@ impl Channel {
                     ),
                 ));
             }
-            terms.ring = Some(layout(&terms)?);
+            terms.ring = Some(making::layout(&terms)?);
         }
-        let (name, inbox) = make(&store, pattern.clone(), terms)
+        let (name, inbox) = making::make(&store, pattern.clone(), terms)
             .map_err(|e| Error::os(format_args!("opening a channel on '{topic}' in {}", store.home().display()), e))?;
         let interrupt = Interrupt {
             pending: AtomicBool::new(false),
@@ -687,101 +685,4 @@ fn beginning(pattern: &Pattern, options: &ChannelOptions) -> Result<Option<Begin
         (None, 0) => Ok(None),
         (None, last) => Ok(Some(Beginning::Last(last))),
     }
-}
-
-/// What to use when this is asked for.
-fn transport(asked: Transport) -> Result<Transport> {
-    let ring = || {
-        if !has_pair_swap() {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "this processor has no 16-byte compare-and-swap, which rings need; use files (PUBSUB_TRANSPORT=files)",
-            ));
-        }
-        Ok(Transport::Ring)
-    };
-    match asked {
-        Transport::Files => Ok(Transport::Files),
-        Transport::Ring => ring(),
-        Transport::Default => match std::env::var_os("PUBSUB_TRANSPORT") {
-            Some(name) if name == "files" => Ok(Transport::Files),
-            Some(name) if !name.is_empty() && name != "ring" => Err(Error::new(
-                ErrorKind::InvalidArgument,
-                format_args!("PUBSUB_TRANSPORT is '{}'; it can be 'ring' or 'files'", name.to_string_lossy()),
-            )),
-            _ => ring(),
-        },
-    }
-}
-
-/// The sizes of a ring with these bounds.
-fn layout(terms: &Terms) -> Result<Layout> {
-    let drop_oldest = terms.policy == FullPolicy::DropOldest;
-    Layout::new(terms.capacity_messages, terms.capacity_bytes, drop_oldest).ok_or_else(|| {
-        Error::new(
-            ErrorKind::InvalidArgument,
-            format_args!(
-                "a ring cannot hold {} messages or {} bytes: at most {} messages and 64 GiB",
-                terms.capacity_messages,
-                terms.capacity_bytes,
-                Layout::SLOTS_MAX
-            ),
-        )
-    })
-}
-
-/// Makes the channel's directory under `tmp`, with its lock held, and renames it into the store, so that nobody sees one
-/// half made. Returns no sooner than every publisher sees it.
-fn make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String, Inbox)> {
-    let mut attempt = 0;
-    loop {
-        match try_make(store, pattern.clone(), terms.clone()) {
-            // A cleaner took the half-made directory for rubbish, or somebody removed `tmp`.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
-                crate::sys::directory::ensure(store.base(), crate::files::TMP)?;
-                attempt += 1;
-            }
-            result => return result,
-        }
-    }
-}
-
-fn try_make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String, Inbox)> {
-    let base = store.base();
-    let access = store.access();
-    let draft = CString::new(store::new_directory_name())?;
-    let name = store::new_channel_name(pattern.as_str(), terms.pid);
-    let drop_oldest = terms.policy == FullPolicy::DropOldest;
-    base.make_directory(&draft, access.channel_directory(drop_oldest))?;
-    chaos::point("open.directory");
-    let made = (|| {
-        let inside = |file: &[u8]| CString::new([draft.as_bytes(), b"/", file].concat());
-        let page = inside(control::FILE)?;
-        // Marked as ours before it is locked: a child forked by another thread closes it.
-        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
-        let held = fork::not_amid_fork(|| base.open_at(&page, flags, access.file()).map(Fd::new))?;
-        crate::sys::directory::set_mode(held.get()?, access.file())?;
-        chaos::point("open.unlocked");
-        let mapped = base.open_at(&page, libc::O_RDWR, 0)?;
-        let control = Control::create(held.get()?, mapped.as_fd(), terms)?;
-        drop(mapped);
-        chaos::point("open.locked");
-        base.make_fifo(&inside(QUEUE)?, access.file())?;
-        let mut inbox = Inbox::open(Arc::clone(base), draft.as_bytes(), pattern, control, held)?;
-        chaos::point("open.queue");
-        base.rename(&draft, &CString::new(name.as_bytes())?)?;
-        inbox.renamed(name.as_bytes());
-        Ok(inbox)
-    })();
-    let inbox = match made {
-        Ok(inbox) => inbox,
-        Err(error) => {
-            let _ = store::remove_channel(base, draft.as_bytes());
-            return Err(error);
-        }
-    };
-    chaos::point("open.renamed");
-    // See `store::registry`: a publisher that looked just before the rename does not look again for that long.
-    clock::spin_ns(FRESH_NS);
-    Ok((name, inbox))
 }

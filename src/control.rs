@@ -1,6 +1,6 @@
 //! The control page: what a channel's receiver and its publishers share in memory.
 //!
-//! It is the file `control` in the channel's directory, 4,096 bytes, of native 64-bit words:
+//! It is the first page of the file `control` in the channel's directory, 4,096 bytes, of native 64-bit words:
 //!
 //! | word | | written by |
 //! |---|---|---|
@@ -13,9 +13,9 @@
 //! | 7 | opened, microseconds since the epoch | " |
 //! | 8 | length of the pattern; its bytes stand from word 128 on | " |
 //! | 9, 10, 11 | ring: slots, chunks, bytes of a chunk; the file is as long as they say (see `ring`) | " |
-//! | 24, 32 | messages and bytes queued by libpubsub publishers, signed | all |
+//! | 24, 32 | files transport: messages and bytes queued by libpubsub publishers, signed | all |
 //! | 40 | overflow: 1 when a message file was linked whose id did not fit into the FIFO | all |
-//! | 48, 49 | messages rejected, dropped | publishers |
+//! | 48, 49 | messages rejected; files transport: dropped | publishers |
 //! | 56, 57 | messages received, entries malformed | receiver |
 //! | 58 | for how many subscribers the channel stands | receiver |
 //! | 59 | 1: libpubsub publishers pass it by, for it only wants what formix-pubsub programs publish | receiver, before the channel can be seen |

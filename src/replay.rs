@@ -59,8 +59,8 @@ struct Cut {
     epoch: u64,
     /// The offset from which on messages come live.
     end: u64,
-    /// Ids of formix-pubsub messages.
-    foreign: HashSet<u64>,
+    /// Ids and times of formix-pubsub messages, whose ids alone are not unique.
+    foreign: HashSet<(u64, i64)>,
 }
 
 /// What is still to come from one history.
@@ -180,7 +180,7 @@ impl Replay {
                     let since = clock::wall_us().saturating_sub(FOREIGN_US);
                     if let Some(cut) = self.cuts.get_mut(&cursor.topic) {
                         if message.timestamp_us().max(0) as u64 >= since {
-                            cut.foreign.insert(message.id());
+                            cut.foreign.insert((message.id(), message.timestamp_us()));
                         }
                     }
                 }
@@ -234,7 +234,7 @@ impl Replay {
             return false;
         }
         match self.cuts.get(message.topic()) {
-            Some(cut) if epoch == 0 => cut.foreign.contains(&message.id()),
+            Some(cut) if epoch == 0 => cut.foreign.contains(&(message.id(), message.timestamp_us())),
             Some(cut) => epoch == cut.epoch && message.offset() < cut.end,
             None => false,
         }

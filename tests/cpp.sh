@@ -33,15 +33,15 @@ fi
 for compiler in "${compilers[@]}"; do
     # The last one built is the one that runs, in the standard that the header promises.
     for standard in c++20 c++17; do
-        for program in values traffic misuse; do
+        for program in values traffic topics misuse; do
             check "$compiler compiles $program as $standard without a warning" builds "$compiler" $standard $program
         done
     done
-    for program in values traffic misuse; do
+    for program in values traffic topics misuse; do
         check "$program holds ($compiler)" in_a_store timeout 120 "$scratch/$program"
     done
 done
-for program in values traffic misuse; do
+for program in values traffic topics misuse; do
     # shellcheck disable=SC2086  # words
     check "valgrind finds no error and no leak in $program" in_a_store timeout 120 $MEMCHECK "$scratch/$program"
 done

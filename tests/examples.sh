@@ -14,7 +14,7 @@ no_warnings() {
     ! build_examples 2>&1 | grep -B 3 -A 12 'examples/rust/'
 }
 
-for example in publish subscribe request reply event_loop throughput; do
+for example in publish subscribe request reply history event_loop throughput; do
     check "examples/c/$example.c compiles without a warning" compile "$c/$example" "examples/c/$example.c"
     check "examples/cpp/$example.cpp compiles without a warning" compile_cxx "$cpp/$example" "examples/cpp/$example.cpp"
 done
@@ -45,6 +45,35 @@ second: SECOND'
 shout.loud: answered'
     ! "$2" shout.loud nobody >"$scratch/asked" 2>&1
     grep -qi 'nobody listens' "$scratch/asked"
+    store_is_empty
+}
+
+# keeps NAME PROGRAM OTHER: what is published between two runs is printed by the second; either goes on where the other stopped.
+keeps() {
+    local topic=kept.$1 place=$scratch/$1.place
+    news() { "$1" "$topic" "$place" >"$scratch/news"; }
+    news "$2"
+    [ ! -s "$scratch/news" ]
+    "$c/publish" "$topic" 'first one' second >"$scratch/published"
+    news "$2"
+    same "$scratch/news" '1 first one
+2 second'
+    "$c/publish" "$topic" third >"$scratch/published"
+    news "$3"
+    same "$scratch/news" '3 third'
+    news "$2"
+    [ ! -s "$scratch/news" ]
+    "$STAGE/bin/pubsub" topics delete "$topic"
+    news "$2"
+    "$c/publish" "$topic" fourth >"$scratch/published"
+    news "$3"
+    same "$scratch/news" '(the topic was created anew)
+1 fourth'
+    "$c/publish" "$topic" {1..1005} >"$scratch/published"
+    news "$2"
+    [ "$(head -n 1 "$scratch/news")" = '(5 before this are not kept any more)' ]
+    [ "$(wc -l <"$scratch/news")" = 1001 ]
+    "$STAGE/bin/pubsub" topics delete "$topic"
     store_is_empty
 }
 
@@ -99,6 +128,9 @@ check "C answers C++" answers c-cpp-rpc "$cpp/request" "$c/reply"
 check "C: reply ends on Ctrl-C and leaves nothing" ends_on_interrupt c-reply-interrupt "$c/reply"
 check "C++: reply ends on Ctrl-C and leaves nothing" ends_on_interrupt cpp-reply-interrupt "$cpp/reply"
 check "Rust: reply ends with its input and leaves nothing" ends_with_its_input rust-reply-end "$rust/reply"
+check "C goes on where C++ stopped" keeps cpp-c-history "$cpp/history" "$c/history"
+check "C++ goes on where Rust stopped" keeps rust-cpp-history "$rust/history" "$cpp/history"
+check "Rust goes on where C stopped" keeps c-rust-history "$c/history" "$rust/history"
 check "C: event_loop" loops c-loop "$c/event_loop"
 check "C++: event_loop" loops cpp-loop "$cpp/event_loop"
 check "Rust: event_loop" loops rust-loop "$rust/event_loop"

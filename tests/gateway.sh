@@ -1,11 +1,7 @@
 #!/usr/bin/env bash
-# gateway.sh: `pubsub serve` as its clients meet it: the tests in tests/gateway/, the dashboard in a browser, and
-# schemathesis, which tries what the OpenAPI document allows and what it does not.
+# gateway.sh: `pubsub serve` as its clients meet it: the dashboard in a browser, and schemathesis, which tries what the OpenAPI
+# document allows and what it does not. (The tests in tests/gateway/ run with those of cargo.)
 source "$(dirname "$0")/lib.sh"
-
-cargo test --features serve --bin pubsub serve:: || checks_failed=$((checks_failed + 1))
-PUBSUB_FORMIX_PYTHON=${PUBSUB_FORMIX_PYTHON:-$VENV/bin/python} cargo test --features serve --test gateway ||
-    checks_failed=$((checks_failed + 1))
 
 cargo build --features serve --bin pubsub
 PUBSUB=$(target_dir)/debug/pubsub

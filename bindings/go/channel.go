@@ -55,8 +55,9 @@ var past = time.Unix(1, 0)
 // pattern is words of [a-zA-Z0-9-] between dots, at most 200 bytes; `=` stands for one word or a part of it, `+` for one
 // or more words (logs.=.error, logs.+).
 //
-// Errors: ErrInvalidTopic; ErrUnsupported for a transport that this system or version lacks; ErrPermission, ErrStoreFull
-// or ErrIO for the store.
+// Errors: ErrInvalidTopic; ErrUnsupported for a ring where memory cannot be shared (a network file system, say);
+// ErrPermission, ErrStoreFull or ErrIO for the store; with WithResume ErrNotFound when the topic is not managed,
+// ErrInvalidArgument for wildcards.
 func Open(pattern string, options ...Option) (*Channel, error) {
 	var chosen channelOptions
 	for _, option := range options {
@@ -76,7 +77,8 @@ func Open(pattern string, options ...Option) (*Channel, error) {
 		return nil, err
 	}
 	result := C.psgo_channel_open(chars(topic), chars(home), C.uint32_t(chosen.policy), C.uint32_t(chosen.transport),
-		C.uint64_t(chosen.capacityBytes), C.uint64_t(chosen.capacityMessages))
+		C.uint64_t(chosen.capacityBytes), C.uint64_t(chosen.capacityMessages), C.uint32_t(chosen.replayLast),
+		C.bool(chosen.resume), C.uint64_t(chosen.resumeEpoch), C.uint64_t(chosen.resumeOffset))
 	if err := failure(result); err != nil {
 		return nil, err
 	}

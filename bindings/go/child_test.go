@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 )
 
 // child starts this test program as another process that does one thing, and waits until it has begun. The answer kills it.
@@ -44,6 +45,15 @@ func runChild(what string) {
 		fmt.Println("open", err)
 		for m := range c.Messages(context.Background()) {
 			m.Reply(append([]byte("from the child: "), m.Data...))
+		}
+	case "feed":
+		p, err := NewPublisher("topics.fed")
+		fmt.Println("open", err)
+		for n := 0; err == nil; n++ {
+			_, err = p.Publish([]byte(fmt.Sprint(os.Getpid(), " ", n)))
+			if n%8 == 0 {
+				time.Sleep(time.Millisecond)
+			}
 		}
 	case "echo":
 		c, err := Open("echo.question")

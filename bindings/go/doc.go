@@ -19,6 +19,14 @@
 //
 // and whoever receives it answers with its Reply. formix-pubsub programs can be either side.
 //
+// # Managed topics
+//
+// A topic that CreateTopic has made keeps a history. A channel begins with its last messages,
+//
+//	ch, err := pubsub.Open("news.+", pubsub.WithReplayLast(10))
+//
+// or goes on where another one stopped: WithResume(m.Epoch, m.Offset).
+//
 // # Waiting
 //
 // A goroutine that waits for a message parks on the runtime's poller, as one that waits for a network connection does; it

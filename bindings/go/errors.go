@@ -31,7 +31,7 @@ const (
 	ErrTooLarge ErrorCode = C.PS_ERR_TOO_LARGE
 	// ErrClosed: the channel or publisher is closed.
 	ErrClosed ErrorCode = C.PS_ERR_CLOSED
-	// ErrNotFound: there is no such thing, or nobody listens for a request.
+	// ErrNotFound: there is no such thing, a topic is not managed, or nobody listens for a request.
 	ErrNotFound ErrorCode = C.PS_ERR_NOT_FOUND
 	// ErrExists: it is there already.
 	ErrExists ErrorCode = C.PS_ERR_EXISTS

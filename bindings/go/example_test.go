@@ -161,6 +161,45 @@ func ExampleRequest() {
 	// Output: 42
 }
 
+func ExampleCreateTopic() {
+	if err := pubsub.CreateTopic("scores", pubsub.TopicOptions{HistoryMessages: 1000, HistoryTTL: 24 * time.Hour}); err != nil {
+		log.Fatal(err)
+	}
+	defer pubsub.DeleteTopic("scores", "")
+	for _, score := range []string{"0:0", "0:1", "1:1"} {
+		pubsub.Publish("scores", []byte(score))
+	}
+
+	// Who comes late gets the last two, then whatever is new.
+	ch, err := pubsub.Open("scores", pubsub.WithReplayLast(2))
+	if err != nil {
+		log.Fatal(err)
+	}
+	pubsub.Publish("scores", []byte("2:1"))
+	messages := make([]pubsub.Message, 3)
+	n, _ := ch.ReceiveBatch(context.Background(), messages)
+	for _, m := range messages[:n] {
+		fmt.Println(m.Offset, string(m.Data))
+	}
+	ch.Close()
+
+	// And goes on later where it stopped.
+	pubsub.Publish("scores", []byte("2:2"))
+	last := messages[n-1]
+	ch, err = pubsub.Open("scores", pubsub.WithResume(last.Epoch, last.Offset))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ch.Close()
+	m, _ := ch.Receive(context.Background())
+	fmt.Println(m.Offset, string(m.Data))
+	// Output:
+	// 2 0:1
+	// 3 1:1
+	// 4 2:1
+	// 5 2:2
+}
+
 func ExampleErrorCode() {
 	ch, err := pubsub.Open("small", pubsub.WithCapacity(1, 0))
 	if err != nil {

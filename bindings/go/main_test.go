@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "the tests left channels in the store:", list, err)
 		code = 1
 	}
+	if topics, err := Topics(""); code == 0 && (err != nil || len(topics) > 0) {
+		fmt.Fprintln(os.Stderr, "the tests left managed topics in the store:", topics, err)
+		code = 1
+	}
 	os.RemoveAll(home)
 	os.Exit(code)
 }

@@ -1,6 +1,33 @@
 package pubsub
 
+// #include "shim.h"
+import "C"
+
 import "time"
+
+// Kind is what a Message is.
+type Kind uint32
+
+const (
+	// KindData is a message that somebody published.
+	KindData Kind = C.PS_MESSAGE_DATA
+	// KindTopicDeleted tells that the managed topic that the channel is on was deleted: Topic and Epoch say which.
+	KindTopicDeleted Kind = C.PS_MESSAGE_TOPIC_DELETED
+)
+
+// known is whether it is for users. Later versions of the library may bring others, which are to be ignored.
+func (k Kind) known() bool { return k <= KindTopicDeleted }
+
+// String is the kind's name.
+func (k Kind) String() string {
+	switch k {
+	case KindData:
+		return "data"
+	case KindTopicDeleted:
+		return "topic deleted"
+	}
+	return "unknown"
+}
 
 // Message is what was published. It is the receiver's alone: nothing else changes or reuses its Data.
 type Message struct {
@@ -15,8 +42,14 @@ type Message struct {
 	Data []byte
 	// HeadersJSON is the headers' text as received, byte for byte; "{}" when there are none.
 	HeadersJSON string
-	// DroppedBefore is how many messages the channel lost (WithDropOldest) just before this one.
+	// DroppedBefore is how many messages the channel lost (WithDropOldest) just before this one, or a history did not have
+	// any more.
 	DroppedBefore uint64
+	// Epoch and Offset are the message's place in the history of its managed topic: which history, and where in it, from 1
+	// on. Both are 0 for a topic that is not managed.
+	Epoch, Offset uint64
+	// Kind is KindData, unless the channel is on exactly one managed topic, which was deleted.
+	Kind Kind
 
 	home string // the store that it came from, "" for the default one
 }

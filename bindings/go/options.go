@@ -13,7 +13,7 @@ import (
 type Transport uint32
 
 const (
-	// TransportDefault is what the environment's PUBSUB_TRANSPORT says ("ring" or "files"), else the library's choice.
+	// TransportDefault is what the environment's PUBSUB_TRANSPORT says ("ring" or "files"), else the ring.
 	TransportDefault Transport = C.PS_TRANSPORT_DEFAULT
 	// TransportRing is shared memory.
 	TransportRing Transport = C.PS_TRANSPORT_RING
@@ -49,6 +49,9 @@ type channelOptions struct {
 	policy                          uint32
 	transport                       Transport
 	capacityBytes, capacityMessages uint64
+	replayLast                      uint32
+	resume                          bool
+	resumeEpoch, resumeOffset       uint64
 }
 
 type publisherOptions struct {
@@ -102,6 +105,20 @@ func WithCapacity(messages, bytes uint64) Option {
 // Message.DroppedBefore tells how many.
 func WithDropOldest() Option {
 	return channelOption(func(o *channelOptions) { o.policy = C.PS_FULL_DROP_OLDEST })
+}
+
+// WithReplayLast begins with the last n messages of each managed topic that matches, oldest first; then everything newer,
+// without a gap and none twice.
+func WithReplayLast(n uint32) Option {
+	return channelOption(func(o *channelOptions) { o.replayLast = n })
+}
+
+// WithResume begins behind the message that has this Epoch and Offset, on a managed topic without wildcards, with everything
+// that its history has from there on, then what is new. What it does not have any more is told by DroppedBefore of the first
+// message, or by another Epoch: the topic was deleted and created again, and this begins with all that it has. Offset 0 is
+// before the first.
+func WithResume(epoch, offset uint64) Option {
+	return channelOption(func(o *channelOptions) { o.resume, o.resumeEpoch, o.resumeOffset = true, epoch, offset })
 }
 
 // WithFullTimeout makes a publish wait this long for room in channels that are full and reject; rounded up to

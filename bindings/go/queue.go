@@ -70,10 +70,9 @@ func (q *queue) record() *C.ps_packed_record {
 	return (*C.ps_packed_record)(unsafe.Pointer(&q.bytes[q.at]))
 }
 
-// known is whether the first message, when the queue is ready, is of a kind that is for users. Later versions of the
-// library bring others, which are to be ignored.
+// known is whether the first message, when the queue is ready, is of a kind that is for users.
 func (q *queue) known() bool {
-	return len(q.returned) > 0 || q.record().kind == C.PS_MESSAGE_DATA
+	return len(q.returned) > 0 || Kind(q.record().kind).known()
 }
 
 // next takes the first message, when the queue is ready.
@@ -104,6 +103,9 @@ func (q *queue) next() Message {
 		Topic:         q.topic,
 		HeadersJSON:   q.headers,
 		DroppedBefore: uint64(record.dropped_before),
+		Epoch:         uint64(record.epoch),
+		Offset:        uint64(record.offset),
+		Kind:          Kind(record.kind),
 		home:          q.home,
 	}
 	if q.pooled == nil {

@@ -35,13 +35,18 @@ psgo_result psgo_list(const char *home, ps_channel_stats ***list) {
 }
 
 psgo_result psgo_channel_open(const char *pattern, const char *home, uint32_t policy, uint32_t transport,
-                              uint64_t capacity_bytes, uint64_t capacity_messages) {
+                              uint64_t capacity_bytes, uint64_t capacity_messages, uint32_t replay_last, bool resume,
+                              uint64_t resume_epoch, uint64_t resume_offset) {
     ps_channel_options options = PS_CHANNEL_OPTIONS_INIT;
     options.full_policy = policy;
     options.transport = transport;
     options.capacity_bytes = capacity_bytes;
     options.capacity_messages = capacity_messages;
     options.home = home;
+    options.replay_last = replay_last;
+    options.resume = resume;
+    options.resume_epoch = resume_epoch;
+    options.resume_offset = resume_offset;
     ps_channel *channel = NULL;
     int code = ps_channel_open(pattern, &options, &channel);
     return result(code, (psgo_channel)channel);
@@ -166,4 +171,25 @@ psgo_result psgo_publisher_packed(psgo_publisher publisher, const uint8_t *data,
     unmask(waits, &before);
     ps_headers_free(headers);
     return answer;
+}
+
+psgo_result psgo_topic_create(const char *topic, uint32_t messages, uint64_t bytes, int64_t ttl_ms, const char *home) {
+    ps_topic_options options = PS_TOPIC_OPTIONS_INIT;
+    options.history_messages = messages;
+    options.history_bytes = bytes;
+    options.history_ttl_ms = ttl_ms;
+    options.home = home;
+    return result(ps_topic_create(topic, &options), 0);
+}
+
+psgo_result psgo_topic_delete(const char *topic, const char *home) {
+    return result(ps_topic_delete(topic, home), 0);
+}
+
+psgo_result psgo_topic_list(const char *home, ps_topic_stats ***list) {
+    return result(ps_topic_list(home, list), 0);
+}
+
+psgo_result psgo_topic_history(const char *topic, const char *home, uint32_t last, ps_message ***messages) {
+    return result(ps_topic_history(topic, home, last, messages), 0);
 }

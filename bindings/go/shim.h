@@ -31,7 +31,8 @@ psgo_result psgo_list(const char *home, ps_channel_stats ***list);
 
 /* `more`: the handle. */
 psgo_result psgo_channel_open(const char *pattern, const char *home, uint32_t policy, uint32_t transport,
-                              uint64_t capacity_bytes, uint64_t capacity_messages);
+                              uint64_t capacity_bytes, uint64_t capacity_messages, uint32_t replay_last, bool resume,
+                              uint64_t resume_epoch, uint64_t resume_offset);
 const char *psgo_channel_path(psgo_channel channel);
 psgo_result psgo_channel_close(psgo_channel channel);
 /* A duplicate of the channel's descriptor, closed on exec; the caller's. */
@@ -53,5 +54,10 @@ psgo_result psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data
 psgo_result psgo_publisher_packed(psgo_publisher publisher, const uint8_t *data, const uint32_t *lengths, size_t count,
                                   const char *json, size_t json_len, bool waits);
 void psgo_publisher_close(psgo_publisher publisher);
+
+psgo_result psgo_topic_create(const char *topic, uint32_t messages, uint64_t bytes, int64_t ttl_ms, const char *home);
+psgo_result psgo_topic_delete(const char *topic, const char *home);
+psgo_result psgo_topic_list(const char *home, ps_topic_stats ***list);
+psgo_result psgo_topic_history(const char *topic, const char *home, uint32_t last, ps_message ***messages);
 
 #endif

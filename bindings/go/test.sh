@@ -140,6 +140,15 @@ background=
 same reply 'shout.loud: answered
 shout.loud: answered' reply.out
 if ./request shout.loud nobody 2>error.err; then fail "request was answered by nobody"; fi
+./history kept.news place >history.out # makes the topic
+./publish kept.news hello >/dev/null
+./publish kept.news there >/dev/null
+./history kept.news place >history.out
+same history '1 hello
+2 there' history.out
+./publish kept.news again >/dev/null
+./history kept.news place >history.out
+same history '3 again' history.out
 ./throughput 2000
 if ./publish 'not a topic' x 2>error.err; then fail "publish took 'not a topic'"; fi
 ./bench 0.02 >/dev/null

@@ -79,10 +79,17 @@ export class Message {
   readonly headersJson: string;
   /** The headers; parsed at first use, empty when they are no JSON object. */
   readonly headers: { readonly [name: string]: HeaderValue };
-  /** Messages that the channel lost just before this one (`fullPolicy: 'drop-oldest'`). */
+  /** Messages that the channel lost just before this one (`fullPolicy: 'drop-oldest'`), or that a history did not have any more. */
   readonly droppedBefore: number;
-  /** 0: somebody published it. Ignore a message of a kind that you do not know. */
-  readonly kind: number;
+  /** Which history of its managed topic the message is in; 0n for a topic that is not managed. */
+  readonly epoch: bigint;
+  /** Its place in that history, from 1n on; 0n for a topic that is not managed. */
+  readonly offset: bigint;
+  /**
+   * 'data': somebody published it. 'topic-deleted': the managed topic `topic`, with the history `epoch`, was deleted. 'unknown': of
+   * a later version of the library; ignore it.
+   */
+  readonly kind: 'data' | 'topic-deleted' | 'unknown';
   /**
    * Answers a request: publishes to its header `response-topic`, in the store that it came from, with its
    * `correlation-id` in place of any in `headers`. In the thread that received it, at any time.
@@ -94,6 +101,12 @@ export class Message {
   reply(data: Content, headers?: HeadersInput | null): number;
 }
 
+/** A place in the history of a managed topic: behind the message that has this epoch and offset. Offset 0n: before the first. */
+export interface Position {
+  readonly epoch: bigint | number;
+  readonly offset: bigint | number;
+}
+
 export interface ChannelOptions {
   /** The store's directory; default: {@link home}. */
   home?: string | undefined;
@@ -103,8 +116,19 @@ export interface ChannelOptions {
   capacityMessages?: number | undefined;
   /** What a full channel does: refuses the next message (the default), or drops the oldest. */
   fullPolicy?: 'reject' | 'drop-oldest' | undefined;
-  /** How messages travel; default: what the environment's PUBSUB_TRANSPORT says, else the library's choice. */
+  /** How messages travel; default: what the environment's PUBSUB_TRANSPORT says, else the ring. */
   transport?: 'default' | 'ring' | 'files' | undefined;
+  /**
+   * Begin with the last so many messages of each managed topic that matches, oldest first; then everything newer, without a gap and
+   * none twice. Default: 0.
+   */
+  replayLast?: number | undefined;
+  /**
+   * Begin behind this message (or what has its `epoch` and `offset`), on a managed topic without wildcards: with everything that
+   * the history has from there on, then what is new. What it does not have any more is told by `droppedBefore` of the first message,
+   * or by another `epoch`: the topic was deleted and created again, and this begins with all that it has.
+   */
+  resume?: Position | undefined;
 }
 
 export interface ReceiveOptions {
@@ -163,8 +187,9 @@ export class Channel extends EventEmitter implements AsyncIterable<Message> {
    *
    * @param pattern Words of `[a-zA-Z0-9-]` between dots, at most 200 bytes; `=` stands for one word or a part of it, `+`
    * for one or more words (`logs.=.error`, `logs.+`).
-   * @throws {PubSubError} PS_ERR_INVALID_TOPIC; PS_ERR_INVALID_ARGUMENT; PS_ERR_UNSUPPORTED for a transport that this system
-   * or version lacks; PS_ERR_PERMISSION, PS_ERR_STORE_FULL or PS_ERR_IO for the store.
+   * @throws {PubSubError} PS_ERR_INVALID_TOPIC; PS_ERR_INVALID_ARGUMENT; PS_ERR_UNSUPPORTED for a ring where memory
+   * cannot be shared (a network file system, say); PS_ERR_PERMISSION, PS_ERR_STORE_FULL or PS_ERR_IO for the store; with
+   * `resume` PS_ERR_NOT_FOUND when the topic is not managed.
    */
   constructor(pattern: string, options?: ChannelOptions);
 
@@ -322,3 +347,62 @@ export function createStore(
   home?: string,
   options?: { mode?: number | undefined; group?: string | undefined },
 ): void;
+
+export interface TopicOptions {
+  /** The most messages kept; default (and 0): 100. */
+  historyMessages?: number | undefined;
+  /** The most bytes kept; default (and 0): 64 MiB. A message larger than that is kept alone. */
+  historyBytes?: number | undefined;
+  /** What is older, in milliseconds, is never returned; default: no limit of age. */
+  historyTtl?: number | undefined;
+  /** The store's directory; default: {@link home}. */
+  home?: string | undefined;
+}
+
+/** A managed topic at one moment. */
+export interface TopicStats {
+  topic: string;
+  /** Live channels that match it, wildcards included. */
+  subscribers: number;
+  /** Messages that entered its history since it was created. */
+  messagesPublished: number;
+  /** Messages in its history now, and their bytes as they are stored. */
+  messagesInHistory: number;
+  bytesInHistory: number;
+  /** Tells this history from those of topics of the same name that were deleted before. */
+  epoch: bigint;
+  /** The offset that the next message gets; the first one is 1n. */
+  nextOffset: bigint;
+  /** When it was created: microseconds since the Unix epoch. */
+  createdUs: number;
+}
+
+/**
+ * Makes a topic that keeps a history: of what is published to it from now on, by every libpubsub program. Messages of
+ * formix-pubsub programs enter it while the command `pubsub topics keep` runs. Channels begin with what it has kept by
+ * `replayLast`, or where another one stopped by `resume`.
+ *
+ * @param topic 1 to 200 of `[a-zA-Z0-9.-]`.
+ * @throws {PubSubError} PS_ERR_EXISTS when it is managed already; PS_ERR_INVALID_TOPIC; PS_ERR_INVALID_ARGUMENT for bounds that no
+ * history can have; PS_ERR_UNSUPPORTED where the processor cannot do it; PS_ERR_STORE_FULL, PS_ERR_PERMISSION, PS_ERR_IO.
+ */
+export function createTopic(topic: string, options?: TopicOptions): void;
+/**
+ * Deletes a managed topic and its history. Channels on exactly that topic (not those whose wildcards match) receive a message
+ * whose `kind` is 'topic-deleted'. Publishing to the topic goes on as to any other.
+ *
+ * @throws {PubSubError} PS_ERR_NOT_FOUND when it is not managed; PS_ERR_INVALID_TOPIC; PS_ERR_PERMISSION, PS_ERR_IO.
+ */
+export function deleteTopic(topic: string, options?: { home?: string | undefined }): void;
+/** The managed topics of a store, sorted by name; those whose histories are damaged are left out. @throws {PubSubError} */
+export function topics(home?: string): TopicStats[];
+/**
+ * The last messages of a managed topic, at most `last` (default: all), oldest first. Nobody's queue is touched.
+ *
+ * @throws {PubSubError} PS_ERR_NOT_FOUND when it is not managed; PS_ERR_CORRUPT when its history is damaged; PS_ERR_TOO_LARGE when
+ * memory is short; PS_ERR_INVALID_TOPIC; PS_ERR_PERMISSION, PS_ERR_IO.
+ */
+export function topicHistory(
+  topic: string,
+  options?: { last?: number | undefined; home?: string | undefined },
+): Message[];

@@ -8,12 +8,16 @@ export const {
   Publisher,
   cleanup,
   createStore,
+  createTopic,
+  deleteTopic,
   float,
   home,
   lastRejected,
   list,
   publish,
   request,
+  topicHistory,
+  topics,
   version,
 } = pubsub;
 export default pubsub;

@@ -116,6 +116,15 @@ background=
 same reply 'shout.loud: answered
 shout.loud: answered' reply.out
 if node "$examples/request.js" shout.loud nobody 2>error.err; then fail "request was answered by nobody"; fi
+node "$examples/history.js" kept.news place >history.out # makes the topic
+node "$examples/publish.js" kept.news hello >/dev/null
+node "$examples/publish.js" kept.news there >/dev/null
+node "$examples/history.js" kept.news place >history.out
+same history '1 hello
+2 there' history.out
+node "$examples/publish.js" kept.news again >/dev/null
+node "$examples/history.js" kept.news place >history.out
+same history '3 again' history.out
 node "$examples/throughput.js" 2000
 if node "$examples/publish.js" 'not a topic' x 2>error.err; then fail "publish took 'not a topic'"; fi
 grep -q 'not a topic' error.err || fail "publish does not say which topic: $(cat error.err)"
@@ -133,4 +142,4 @@ left=$(find "$store" -name queue) # a channel's FIFO
 echo "bindings/node: all passed"
 # As cargo says it, for the totals of scripts/test.sh.
 passed=$(sed -n 's/^ℹ pass \([0-9]*\)$/\1/p' "$scratch/tests.out")
-echo "test result: ok. $((passed + 9)) passed; 0 failed; the tests, and nine programs"
+echo "test result: ok. $((passed + 10)) passed; 0 failed; the tests, and ten programs"

@@ -26,12 +26,22 @@ enum class Transport : std::uint32_t {
 /** What a full channel does: refuse the next message, or drop the oldest. */
 enum class Full : std::uint32_t { reject = PS_FULL_REJECT, drop_oldest = PS_FULL_DROP_OLDEST };
 
+/** A place in the history of a managed topic: behind the message that has this epoch and offset. Offset 0: before the first. */
+struct Resume {
+    std::uint64_t epoch, offset;
+};
+
 struct ChannelOptions {
     Full full = Full::reject;
     Transport transport = Transport::standard;
     std::uint64_t capacity_bytes = 0;    // 0: 64 MiB
     std::uint64_t capacity_messages = 0; // 0: 16384
     std::string home{};                  // the store's directory; empty: pubsub::home()
+    /** Begin with the last so many messages of each managed topic that matches, then everything newer: no gap, none twice. */
+    std::uint32_t replay_last = 0;
+    /** Begin behind this message of a managed topic, without wildcards (Resume{message.epoch(), message.offset()}), instead of
+     * replay_last. What the history does not have any more is told by dropped_before() or another epoch(). */
+    std::optional<Resume> resume{};
 };
 
 /** A channel as its receiver or a monitor sees it; see ps_channel_stats. */
@@ -57,7 +67,8 @@ enum class Flow { more, stop };
 /** The receiving end: one subscription with a queue of its own. */
 class Channel {
 public:
-    /** From now on it receives what is published to topics that match: `news.sports`, `news.=`, `news.+`. */
+    /** From now on it receives what is published to topics that match: `news.sports`, `news.=`, `news.+`. With `resume`
+     * PS_ERR_NOT_FOUND when the topic is not managed, PS_ERR_INVALID_ARGUMENT for wildcards. */
     explicit Channel(std::string_view topic, const ChannelOptions &options = {}) {
         const detail::Home home(options.home);
         ps_channel_options raw = PS_CHANNEL_OPTIONS_INIT;
@@ -66,6 +77,12 @@ public:
         raw.capacity_bytes = options.capacity_bytes;
         raw.capacity_messages = options.capacity_messages;
         raw.home = home.get();
+        raw.replay_last = options.replay_last;
+        if (options.resume) {
+            raw.resume = 1;
+            raw.resume_epoch = options.resume->epoch;
+            raw.resume_offset = options.resume->offset;
+        }
         ps_channel *opened = nullptr;
         detail::checked(ps_channel_open(detail::topic(topic).c_str(), &raw, &opened));
         handle_.reset(opened);

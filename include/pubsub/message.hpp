@@ -17,7 +17,7 @@ namespace pubsub {
 
 using Timestamp = std::chrono::time_point<std::chrono::system_clock, std::chrono::microseconds>;
 
-/** Ignore a message of a kind that is not listed. */
+/** Ignore a message of a kind that is not listed. topic_deleted: the managed topic topic(), with the history epoch(), was deleted. */
 enum class Kind : std::uint32_t { data = PS_MESSAGE_DATA, topic_deleted = PS_MESSAGE_TOPIC_DELETED };
 
 /** A received message that somebody else owns: what the callback of Channel::subscribe is lent. */
@@ -40,8 +40,12 @@ public:
         return Headers(parsed);
     }
     Kind kind() const noexcept { return static_cast<Kind>(raw().kind); }
-    /** Messages that the channel lost just before this one, since it drops the oldest when it is full. */
+    /** Messages that the channel lost just before this one, since it drops the oldest when it is full, or that a history did not
+     * have any more. */
     std::uint64_t dropped_before() const noexcept { return raw().dropped_before; }
+    /** Of a managed topic: which history it is in, and its place there, from 1 on; else both are 0. */
+    std::uint64_t epoch() const noexcept { return raw().epoch; }
+    std::uint64_t offset() const noexcept { return raw().offset; }
     /** Answers a request: publishes to its response-topic, in the store that it came from, with its correlation-id in place of
      * any in `headers`. Answers how many channels took it, 0 when whoever asked waits no more; PS_ERR_INVALID_ARGUMENT
      * when the message asks for no reply. */
@@ -104,6 +108,8 @@ public:
     std::size_t size() const noexcept { return static_cast<std::size_t>(record_.data_len); }
     Kind kind() const noexcept { return static_cast<Kind>(record_.kind); }
     std::uint64_t dropped_before() const noexcept { return record_.dropped_before; }
+    std::uint64_t epoch() const noexcept { return record_.epoch; }
+    std::uint64_t offset() const noexcept { return record_.offset; }
     /** Of the whole record: the next begins so many bytes behind it. */
     std::size_t record_size() const noexcept { return static_cast<std::size_t>(record_.size); }
 

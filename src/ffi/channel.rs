@@ -193,8 +193,8 @@ impl Drop for Turn<'_> {
 /// `ps_channel_close`.
 ///
 /// Answers 0. Errors: `PS_ERR_INVALID_TOPIC`; `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_UNSUPPORTED` for options of a later
-/// version, or a transport that this system or version lacks; `PS_ERR_PERMISSION`, `PS_ERR_STORE_FULL` or `PS_ERR_IO`
-/// for the store. Any thread.
+/// version, or for a ring where memory cannot be shared (a network file system, a processor without 16-byte
+/// compare-and-swap); `PS_ERR_PERMISSION`, `PS_ERR_STORE_FULL` or `PS_ERR_IO` for the store. Any thread.
 ///
 /// ```c
 /// ps_channel_options options = PS_CHANNEL_OPTIONS_INIT;

@@ -1,4 +1,5 @@
-//! The files transport: a file a message, hard-linked into the channels' directories, and a FIFO of ids, as
+//! A channel's ends: what libpubsub publishers send by a ring goes through here into it (see `ring`). All else travels by the
+//! files transport: a file a message, hard-linked into the channels' directories, and a FIFO of ids, as
 //! formix-pubsub does it, without its losses.
 //!
 //! **The directory is the truth, the FIFO an index of it that also wakes.** A message is in the queue from the moment in

@@ -33,8 +33,8 @@
 //!    the FIFO, then makes the bell even.
 //!
 //! # Consuming
-//! The slot at `head` is occupied (Acquire): check the ref, copy the record, move `head` on (Release: the bytes are read
-//! before a publisher that sees the new head can overwrite them), its total first, so that no publisher is refused for what is gone. To sleep: make the bell odd (SeqCst), look at the slot
+//! The slot at `head` is occupied (Acquire): check the ref, copy the record, move `head` on with its total (Release: the bytes
+//! are read before a publisher that sees the new head can overwrite them). To sleep: make the bell odd (SeqCst), look at the slot
 //! again (SeqCst). The publisher's commit and its look at the bell are SeqCst too, so one of the two sees the other.
 //!
 //! # Dropping the oldest

@@ -62,6 +62,8 @@ pub(crate) struct RingInbox {
     directory: Vec<u8>,
     /// A message that was taken and lies in a file which could not be opened yet.
     waiting: Option<u32>,
+    /// One that could not be read once.
+    unread: Option<u32>,
     /// When memory was last given back.
     rested: Option<u64>,
     /// The next nap, and the position at which the last one was taken.
@@ -87,6 +89,7 @@ impl RingInbox {
             base,
             directory: directory.to_vec(),
             waiting: None,
+            unread: None,
             rested: None,
             nap_ns: NAP_MIN_NS,
             taken_before: 0,
@@ -232,7 +235,14 @@ impl RingInbox {
                 return Ok(None);
             }
         };
-        let parsed = files::read_message(file.as_fd(), &mut [0; files::FIRST_READ])?;
+        let parsed = match files::read_message(file.as_fd(), &mut [0; files::FIRST_READ]) {
+            // There may be memory for it later. Not for ever: a file may say that it is larger than any memory.
+            Err(error) if self.unread != Some(tag) => {
+                (self.waiting, self.unread) = (Some(tag), Some(tag));
+                return Err(error);
+            }
+            read => read.unwrap_or(None),
+        };
         let _ = self.base.unlink(path.as_c_str());
         if parsed.is_none() {
             self.control.count_malformed();

@@ -46,8 +46,9 @@ fn a_full_store_costs_histories_their_oldest_and_nobody_a_live_message() {
         let large = vec![1; 100_000];
         assert!(is_store_full(&publisher.publish(&large, None).unwrap_err()));
         channel.close().unwrap();
-        let filler_again = fill(home);
-        assert_eq!(filler_again, filler);
+        // The publisher lets go of it, and of its memory.
+        let _ = publisher.publish(b"small", None);
+        assert_eq!(fill(home), filler);
         assert!(is_store_full(&publisher.publish(&large, None).unwrap_err()));
         assert!(home.residue().is_empty(), "{:?}", home.residue());
         let last = kept.last().unwrap();
@@ -57,7 +58,10 @@ fn a_full_store_costs_histories_their_oldest_and_nobody_a_live_message() {
         let mut channel = Channel::open("a", &options(last)).unwrap();
         assert_eq!(publisher.publish(&large, None).unwrap(), 1);
         let next = next(&mut channel);
-        assert_eq!((next.data().len(), next.dropped_before()), (100_000, 1), "two are lacking: it says that some are");
+        assert_eq!(next.data(), b"small");
+        assert!(next.dropped_before() > 0, "two are lacking: it says that some are");
+        let next = crate::common::next(&mut channel);
+        assert_eq!((next.data().len(), next.dropped_before()), (100_000, 0));
         let mut channel = Channel::open("a", &options(&first)).unwrap();
         assert!(channel.fetch().unwrap().unwrap().dropped_before() > 100);
         let mut channel = Channel::open("a", &options(&next)).unwrap();
@@ -135,14 +139,14 @@ fn hostile_words_in_a_history_are_errors_or_gaps() {
     for word in words {
         let before = u64::from_ne_bytes(whole[word * 8..word * 8 + 8].try_into().unwrap());
         let values = [0, before ^ 1, before.wrapping_add(1 << 20), before | 1 << 60, u64::MAX, 1 << 63];
-        for value in (0..2).map(|i| values[(word + 3 * i) % values.len()]) {
-            fs::write(&path, &whole).unwrap();
-            let file = fs::File::options().write(true).open(&path).unwrap();
-            file.write_all_at(&value.to_ne_bytes(), word as u64 * 8).unwrap();
-            // A new process, which opens it anew.
-            let status = Child::fork(|| use_it(&home)).wait();
-            assert_eq!(status, 0, "word {word}: {before:#x} changed to {value:#x}");
-        }
+        // Every value at one word or another.
+        let value = values[(word + word / values.len()) % values.len()];
+        fs::write(&path, &whole).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&value.to_ne_bytes(), word as u64 * 8).unwrap();
+        // A new process, which opens it anew.
+        let status = Child::fork(|| use_it(&home)).wait();
+        assert_eq!(status, 0, "word {word}: {before:#x} changed to {value:#x}");
     }
 }
 

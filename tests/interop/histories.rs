@@ -14,6 +14,15 @@ crate::transports::on_each_transport! {
     a_formix_message_comes_once_to_a_channel_that_opens_meanwhile,
 }
 
+/// Ends the recorder also when an assertion fails.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 fn create(home: &Home, topic: &str) {
     create_topic(topic, &TopicOptions { home: Some(home.path()), ..Default::default() }).unwrap();
 }
@@ -48,7 +57,10 @@ fn formix_messages_enter_a_history_through_the_recorder(transport: Transport) {
     assert_eq!(texts(&kept), ["ours", "ours", "ours", "one", &large, "three"]);
     assert!(kept.iter().enumerate().all(|(i, message)| message.offset() == i as u64 + 1));
     let live = drain(&mut live);
-    assert_eq!(texts(&live), ["nobody records", "one", "ours", &large, "ours", "three", "ours"]);
+    // Between a ring and the FIFO there is no order.
+    let mut theirs = texts(&live);
+    theirs.retain(|text| text != "ours");
+    assert_eq!((theirs, live.len()), (vec!["nobody records".into(), "one".into(), large, "three".into()], 7));
     for message in &kept {
         let came = live.iter().find(|live| live.id() == message.id()).expect("it came live");
         assert_eq!((came.headers_json(), came.timestamp_us()), (message.headers_json(), message.timestamp_us()));
@@ -69,14 +81,14 @@ fn formix_messages_enter_a_history_through_the_recorder(transport: Transport) {
 }
 
 fn a_formix_message_comes_once_to_a_channel_that_opens_meanwhile(transport: Transport) {
-    const ROUNDS: usize = 60;
+    const ROUNDS: usize = 8;
     let home = Home::with(transport);
     create(&home, "a");
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut recorder = Recorder::open("a", Some(&home.path())).unwrap().unwrap();
-        let interrupter = recorder.interrupter();
         let over = &over;
+        let _over = AtEnd(over);
         scope.spawn(move || {
             while !over.load(SeqCst) {
                 let _ = recorder.record(Some(Duration::from_millis(100)));
@@ -84,16 +96,17 @@ fn a_formix_message_comes_once_to_a_channel_that_opens_meanwhile(transport: Tran
         });
         let mut formix = home.formix();
         for round in 0..ROUNDS {
-            formix.begin("[publish_apart('a', str(i).encode()) for i in range(200)]");
+            formix.begin("[publish_apart('a', str(i).encode()) for i in range(40)]");
             let options = ChannelOptions { replay_last: 100, ..Default::default() };
             let mut channel = home.channel_with("a", options);
             formix.end();
             let got = drain(&mut channel);
             let mut seen = HashSet::new();
-            assert!(got.iter().all(|message| seen.insert(message.id())), "round {round}: one came twice");
+            assert!(
+                got.iter().all(|message| seen.insert((message.id(), message.timestamp_us(), message.data()))),
+                "round {round}: one came twice"
+            );
         }
-        over.store(true, SeqCst);
-        interrupter.interrupt();
     });
     assert!(!history(&home, "a").is_empty());
 }

@@ -1,5 +1,6 @@
 'use strict';
 
+const path = require('node:path');
 const { types } = require('node:util');
 const { refusal, wrongType } = require('./errors');
 
@@ -38,6 +39,23 @@ function count(what, value, max = Number.MAX_SAFE_INTEGER) {
   return value;
 }
 
+const LARGEST_U32 = 2 ** 32 - 1;
+
+/** An unsigned integer of 64 bits: a bigint, or a number that holds it exactly. */
+function word(what, value) {
+  if (typeof value === 'number') return BigInt(count(what, value));
+  if (typeof value !== 'bigint') throw wrongType(what, 'a bigint', value);
+  if (BigInt.asUintN(64, value) !== value) {
+    throw refusal('PS_ERR_INVALID_ARGUMENT', `${what} must be from 0 to 2^64 - 1, not ${value}`);
+  }
+  return value;
+}
+
+/** A store's directory that stays what it is, whatever the working directory will be; undefined: the default one. */
+function home(value) {
+  return value === undefined || value === null ? undefined : path.resolve(text('home', value));
+}
+
 function oneOf(what, value, names) {
   if (value === undefined) return 0;
   const index = names.indexOf(value);
@@ -71,4 +89,4 @@ function patience(what, value) {
   return { signal, timeout: count('timeout', timeout, LONGEST_TIMEOUT_MS) };
 }
 
-module.exports = { bytes, count, oneOf, optionalText, options, patience, text, topic };
+module.exports = { LARGEST_U32, bytes, count, home, oneOf, optionalText, options, patience, text, topic, word };

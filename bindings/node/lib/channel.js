@@ -1,7 +1,6 @@
 'use strict';
 
 const { EventEmitter } = require('node:events');
-const path = require('node:path');
 const { ps, check, opened, channelStats, sizes } = require('./native');
 const { Bell } = require('./bell');
 const { Fetcher, Queue } = require('./message');
@@ -14,6 +13,8 @@ const RELOOK_MS = 1000;
 
 // What the programs that receive may take of a turn of the event loop before everything else gets its own.
 const LONGEST_TURN_MS = 5;
+
+const OPTIONS = ['home', 'capacityBytes', 'capacityMessages', 'fullPolicy', 'transport', 'replayLast', 'resume'];
 
 /** What belongs to the library: apart from the Channel, so that it can be closed when that is garbage. */
 class Native {
@@ -78,10 +79,11 @@ class Channel extends EventEmitter {
   constructor(pattern, options) {
     super();
     args.topic(pattern);
-    const o = args.options('the options of a channel', options, ['home', 'capacityBytes', 'capacityMessages', 'fullPolicy', 'transport']);
-    // Its messages know where replies to them go, whatever the working directory will be.
-    const home = o.home === undefined || o.home === null ? undefined : path.resolve(args.text('home', o.home));
-    this.#fetcher = new Fetcher(home);
+    const o = args.options('the options of a channel', options, OPTIONS);
+    const resume = o.resume ?? undefined;
+    if (resume !== undefined && typeof resume !== 'object') throw wrongType('resume', 'an object', resume);
+    // Its messages know where replies to them go.
+    this.#fetcher = new Fetcher(args.home(o.home));
     const settings = {
       size: sizes.channel,
       full_policy: args.oneOf('fullPolicy', o.fullPolicy, ['reject', 'drop-oldest']),
@@ -90,10 +92,10 @@ class Channel extends EventEmitter {
       capacity_bytes: args.count('capacityBytes', o.capacityBytes),
       capacity_messages: args.count('capacityMessages', o.capacityMessages),
       home: args.optionalText('home', o.home),
-      replay_last: 0,
-      resume: 0,
-      resume_epoch: 0,
-      resume_offset: 0,
+      replay_last: args.count('replayLast', o.replayLast, args.LARGEST_U32),
+      resume: resume ? 1 : 0,
+      resume_epoch: resume ? args.word('the epoch of resume', resume.epoch) : 0,
+      resume_offset: resume ? args.word('the offset of resume', resume.offset) : 0,
     };
     this.#native = new Native(opened((out) => ps.channelOpen(pattern, settings, out)));
     forgotten.register(this, this.#native, this);

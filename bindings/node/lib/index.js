@@ -7,6 +7,7 @@ const { Float, float } = require('./headers');
 const { PubSubError } = require('./errors');
 const { request } = require('./rpc');
 const { cleanup, createStore, home, list, version } = require('./store');
+const { createTopic, deleteTopic, topicHistory, topics } = require('./topics');
 
 module.exports = {
   Channel,
@@ -16,11 +17,15 @@ module.exports = {
   Publisher,
   cleanup,
   createStore,
+  createTopic,
+  deleteTopic,
   float,
   home,
   lastRejected,
   list,
   publish,
   request,
+  topicHistory,
+  topics,
   version,
 };

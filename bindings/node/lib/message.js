@@ -1,7 +1,10 @@
 'use strict';
 
-const { ps, check, out } = require('./native');
+const { ps, check, out, topicHistory } = require('./native');
 const { parse } = require('./headers');
+
+// By the library's numbers. Others are of later versions.
+const KINDS = ['data', 'topic-deleted'];
 
 /** A received message. It owns what it holds. */
 class Message {
@@ -9,14 +12,16 @@ class Message {
   // The store that it came from; undefined: the default one.
   #home;
 
-  constructor(id, timestampUs, topic, content, headersJson, droppedBefore, kind, home) {
+  constructor(id, timestampUs, topic, content, headersJson, droppedBefore, epoch, offset, kind, home) {
     this.id = id;
     this.timestampUs = timestampUs;
     this.topic = topic;
     this.content = content;
     this.headersJson = headersJson;
     this.droppedBefore = droppedBefore;
-    this.kind = kind;
+    this.epoch = epoch;
+    this.offset = offset;
+    this.kind = KINDS[kind] ?? 'unknown';
     this.#home = home;
   }
 
@@ -157,6 +162,8 @@ function unpack({ bytes, words, halves }, at, queue, copy, home) {
       content,
       headersLength === 2 ? '{}' : bytes.toString('utf8', headersAt, headersAt + headersLength),
       Number(words[word + 3]),
+      words[word + 4],
+      words[word + 5],
       halves[(at + KIND) / 4],
       home,
     ),
@@ -164,4 +171,25 @@ function unpack({ bytes, words, halves }, at, queue, copy, home) {
   return at + size;
 }
 
-module.exports = { Fetcher, Message, Queue };
+/** The last messages of a managed topic. */
+function history(topic, home, last) {
+  // ps_message: id, timestamp_us, topic, its length, data, its length, headers, their length, kind and flags, dropped_before,
+  // epoch, offset.
+  return topicHistory(topic, home ?? null, last, (words, bytes) => {
+    const [id, timestamp, name, nameLength, data, dataLength, headers, headersLength, kind, dropped, epoch, offset] = words;
+    return new Message(
+      id,
+      Number(BigInt.asIntN(64, timestamp)),
+      bytes(name, nameLength).toString(),
+      bytes(data, dataLength),
+      headersLength === 2n ? '{}' : bytes(headers, headersLength).toString(),
+      Number(dropped),
+      epoch,
+      offset,
+      Number(kind & 0xffffffffn),
+      home,
+    );
+  });
+}
+
+module.exports = { Fetcher, Message, Queue, history };

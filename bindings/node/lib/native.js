@@ -52,6 +52,25 @@ const CHANNEL_OPTIONS = koffi.struct({
   resume_offset: 'uint64_t',
 });
 const PUBLISHER_OPTIONS = koffi.struct({ size: 'uint32_t', full_timeout_ms: 'uint32_t', home: 'const char *' });
+const TOPIC_OPTIONS = koffi.struct({
+  size: 'uint32_t',
+  history_messages: 'uint32_t',
+  history_bytes: 'uint64_t',
+  history_ttl_ms: 'int64_t',
+  home: 'const char *',
+});
+const TOPIC_STATS = koffi.struct({
+  size: 'uint32_t',
+  reserved: 'uint32_t',
+  topic: 'const char *',
+  subscribers: 'uint64_t',
+  messages_published: 'uint64_t',
+  messages_in_history: 'uint64_t',
+  bytes_in_history: 'uint64_t',
+  epoch: 'uint64_t',
+  next_offset: 'uint64_t',
+  created_us: 'int64_t',
+});
 const STATS = koffi.struct({
   size: 'uint32_t',
   transport: 'uint32_t',
@@ -96,6 +115,12 @@ const ps = {
   publisherPublish: lib.func('ps_publisher_publish', 'int', ['void *', 'void *', 'size_t', 'void *']),
   publisherPublishPacked: lib.func('ps_publisher_publish_packed', 'int64_t', ['void *', 'void *', 'void *', 'size_t', 'void *']),
   publisherClose: lib.func('ps_publisher_close', 'void', ['void *']),
+  topicCreate: lib.func('ps_topic_create', 'int', ['str', options(TOPIC_OPTIONS)]),
+  topicDelete: lib.func('ps_topic_delete', 'int', ['str', 'str']),
+  topicList: lib.func('ps_topic_list', 'int64_t', ['str', 'void *']),
+  topicListFree: lib.func('ps_topic_list_free', 'void', ['void *', 'size_t']),
+  topicHistory: lib.func('ps_topic_history', 'int64_t', ['str', 'str', 'uint32_t', 'void *']),
+  messageListFree: lib.func('ps_message_list_free', 'void', ['void *', 'size_t']),
 };
 
 /** The answer of a function of the library, or its error thrown. To be called before anything else asks the library. */
@@ -139,16 +164,45 @@ function channelStats(handle) {
   return numbersOf(koffi.decode(memory, STATS));
 }
 
-function channelList(home) {
-  const count = Number(check(ps.channelList(home, out)));
+/** What `read` makes of each address of an array that `call` writes and `free` frees. */
+function listed(call, free, read) {
+  const count = Number(check(call(out)));
   if (count === 0) return [];
   const list = out[0];
   try {
-    const entries = Array.from(koffi.decode(list, 'uint64_t', count));
-    return entries.map((entry) => numbersOf(koffi.decode(BigInt(entry), STATS)));
+    return Array.from(koffi.decode(list, 'uint64_t', count), (entry) => read(BigInt(entry)));
   } finally {
-    ps.channelListFree(list, count);
+    free(list, count);
   }
+}
+
+function channelList(home) {
+  return listed((out) => ps.channelList(home, out), ps.channelListFree, (entry) => numbersOf(koffi.decode(entry, STATS)));
+}
+
+function topicList(home) {
+  return listed((out) => ps.topicList(home, out), ps.topicListFree, (entry) => {
+    const stats = koffi.decode(entry, TOPIC_STATS);
+    return {
+      topic: stats.topic,
+      subscribers: Number(stats.subscribers),
+      messagesPublished: Number(stats.messages_published),
+      messagesInHistory: Number(stats.messages_in_history),
+      bytesInHistory: Number(stats.bytes_in_history),
+      epoch: BigInt(stats.epoch),
+      nextOffset: BigInt(stats.next_offset),
+      createdUs: Number(stats.created_us),
+    };
+  });
+}
+
+/** Each ps_message of a history, as `read(words, bytes)` makes it: its words, and the bytes at an address. */
+function topicHistory(topic, home, last, read) {
+  const WORDS = 12; // of ps_message
+  const bytes = (address, length) => Buffer.from(koffi.decode(address, 'uint8_t', Number(length)));
+  return listed((out) => ps.topicHistory(topic, home, last, out), ps.messageListFree, (entry) =>
+    read(Array.from(koffi.decode(entry, 'uint64_t', WORDS), BigInt), bytes),
+  );
 }
 
 let fcntl;
@@ -173,10 +227,13 @@ module.exports = {
   opened,
   channelStats,
   channelList,
+  topicList,
+  topicHistory,
   duplicate,
   sizes: {
     store: koffi.sizeof(STORE_OPTIONS),
     channel: koffi.sizeof(CHANNEL_OPTIONS),
     publisher: koffi.sizeof(PUBLISHER_OPTIONS),
+    topic: koffi.sizeof(TOPIC_OPTIONS),
   },
 };

@@ -20,7 +20,7 @@ test('a message arrives with all that it has', () => {
   assert.equal(message.headersJson, '{"ground": "home", "minute": 90}');
   assert.ok(message.date.getTime() >= before - 1 && message.date.getTime() <= Date.now());
   assert.equal(message.droppedBefore, 0);
-  assert.equal(message.kind, 0);
+  assert.deepEqual([message.kind, message.epoch, message.offset], ['data', 0n, 0n]);
   assert.equal(channel.fetch(), null);
   channel.close();
 });

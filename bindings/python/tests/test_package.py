@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from functools import partial
 from pathlib import Path
 
 import pubsub
@@ -53,9 +54,9 @@ class Package(Case):
 
         from pubsub import _native
 
-        sizes = [ctypes.sizeof(s) for s in (_native.ChannelOptions, _native.ChannelStats, _native.PublisherOptions)]
-        self.assertEqual(sizes, [64, 104, 16])
-        self.assertEqual(_native.MESSAGE.size, 80)
+        structs = (_native.ChannelOptions, _native.ChannelStats, _native.PublisherOptions, _native.TopicOptions, _native.TopicStats)
+        self.assertEqual([ctypes.sizeof(s) for s in structs], [64, 104, 16, 32, 72])
+        self.assertEqual(_native.MESSAGE.size, 96)
         self.assertEqual(_native.Struct(_native.RECORD_HEAD).size, 72)
 
     def test_the_readmes_programs_run(self):
@@ -90,6 +91,22 @@ class Examples(Case):
             self.assertEqual(self.run_example("request.py", "ex.a", "hello", "there"), "hello: HELLO\nthere: THERE\n")
             self.assertEqual(finish(process)[0], "ex.a: answered\nex.a: answered\n")
             self.assertEqual(process.returncode, 0)
+
+    def test_history(self):
+        self.addCleanup(pubsub.delete_topic, "ex.kept")
+        with tempfile.TemporaryDirectory() as directory:
+            news = partial(self.run_example, "history.py", "ex.kept", str(Path(directory) / "place"))
+            self.assertEqual(news(), "")
+            pubsub.publish("ex.kept", b"hello")
+            pubsub.publish("ex.kept", b"there")
+            self.assertEqual(news(), "1 hello\n2 there\n")
+            self.assertEqual(news(), "")
+            pubsub.delete_topic("ex.kept")
+            pubsub.create_topic("ex.kept", history_messages=2)
+            for n in range(3):
+                pubsub.publish("ex.kept", b"%d" % n)
+            gone = "(the topic was created anew)\n(1 before this are not kept any more)\n"
+            self.assertEqual(news(), gone + "2 1\n3 2\n")
 
     def test_event_loop(self):
         out = self.run_example("event_loop.py").splitlines()

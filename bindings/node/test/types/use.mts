@@ -1,5 +1,6 @@
 // Compiled, not run: what the types allow and what they refuse, for ES modules.
 import { Channel, type Message, Publisher, PubSubError, cleanup, createStore, float, home, list, publish, request } from 'pubsub';
+import { createTopic, deleteTopic, topicHistory, topics } from 'pubsub';
 import pubsub from 'pubsub';
 
 export async function use(signal: AbortSignal): Promise<void> {
@@ -29,6 +30,13 @@ export async function use(signal: AbortSignal): Promise<void> {
   const timely: Message | null = await publisher.request('21', null, { timeout: 100 });
   const taken: number = reply.reply(Buffer.from('42'), new Map([['ok', true]]));
   console.log(timely, taken);
+  createTopic('news.sport', { historyMessages: 1000, historyTtl: 86400000 });
+  const last: Message | undefined = topicHistory('news.sport', { last: 1, home: home() })[0];
+  const offset: bigint | undefined = topics()[0]?.nextOffset;
+  new Channel('news.sport', last ? { resume: last } : { replayLast: 10 }).close();
+  new Channel('news.sport', { resume: { epoch: 5n, offset: 0 } }).close();
+  if (certain.kind === 'topic-deleted') deleteTopic(certain.topic, { home: home() });
+  console.log(offset, certain.epoch + certain.offset);
   createStore('/tmp/x', { mode: 0o770, group: 'users' });
   console.log(delivered, cleanup(), list('/tmp/x')[0]?.foreign);
   try {
@@ -50,6 +58,10 @@ export function refused(channel: Channel): void {
   // @ts-expect-error a reply may not come in time
   const reply: Promise<Message> = request('x', 'y', null, { timeout: 5 });
   console.log(reply);
+  // @ts-expect-error a place has an offset, too
+  new Channel('x', { resume: { epoch: 5n } });
+  // @ts-expect-error kinds have names
+  if (channel.fetch()!.kind === 1) return;
   // @ts-expect-error there is no such code
   if (new PubSubError('', 'PS_ERR_IO', -14).code === 'PS_ERR_NONE') console.log(id, message);
   // @ts-expect-error messages come from channels

@@ -31,6 +31,7 @@ from .errors import (
     UnsupportedError,
     WaitInterruptedError,
 )
+from .managed import TopicStats, create_topic, delete_topic, topic_history, topics
 from .message import Header, HeaderValueTypes, Message
 from .publisher import Publisher, last_rejected
 from .pubsub import fetch, publish, subscribe
@@ -51,6 +52,11 @@ __all__ = [
     "last_rejected",
     "request",
     "request_async",
+    "TopicStats",
+    "create_topic",
+    "delete_topic",
+    "topic_history",
+    "topics",
     "library_version",
     "PubSubError",
     "BusyError",

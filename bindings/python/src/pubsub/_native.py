@@ -33,13 +33,13 @@ TRANSPORT_FILES = 2
 
 SONAME = "libpubsub.so.0"
 
-#: ps_message up to ``dropped_before``: id, timestamp, topic, its length, data, its length, headers, their length, kind,
-#: flags, dropped_before. Read with one copy, since each field of a ctypes struct costs as much as a call.
-MESSAGE = Struct("@QqPNPNPNIIQ")
+#: ps_message: id, timestamp, topic, its length, data, its length, headers, their length, kind, flags, dropped_before,
+#: epoch, offset. Read with one copy, since each field of a ctypes struct costs as much as a call.
+MESSAGE = Struct("@QqPNPNPNIIQQQ")
 
-#: ps_packed_record, for struct: (size), id, timestamp_us, dropped_before, (epoch, offset), data_len, topic_len and
-#: headers_json_len as one, kind and flags as one.
-RECORD_HEAD = "=8xQqQ16xQQQ"
+#: ps_packed_record, for struct: (size), id, timestamp_us, dropped_before, epoch, offset, data_len, topic_len and
+#: headers_json_len as one, kind, (flags).
+RECORD_HEAD = "=8xQqQQQQQI4x"
 #: data_len, and topic_len and headers_json_len as one.
 RECORD_LENGTHS = Struct("=QQ")
 RECORD_LENGTHS_AT = 48
@@ -85,6 +85,31 @@ class PublisherOptions(ctypes.Structure):
     _fields_ = [("size", c_uint32), ("full_timeout_ms", c_uint32), ("home", c_char_p)]
 
 
+class TopicOptions(ctypes.Structure):
+    _fields_ = [
+        ("size", c_uint32),
+        ("history_messages", c_uint32),
+        ("history_bytes", c_uint64),
+        ("history_ttl_ms", c_int64),
+        ("home", c_char_p),
+    ]
+
+
+class TopicStats(ctypes.Structure):
+    _fields_ = [
+        ("size", c_uint32),
+        ("reserved", c_uint32),
+        ("topic", c_char_p),
+        ("subscribers", c_uint64),
+        ("messages_published", c_uint64),
+        ("messages_in_history", c_uint64),
+        ("bytes_in_history", c_uint64),
+        ("epoch", c_uint64),
+        ("next_offset", c_uint64),
+        ("created_us", c_int64),
+    ]
+
+
 # Handles are plain addresses: ctypes converts an int faster than it wraps a pointer.
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ps_version": (c_char_p, []),
@@ -111,6 +136,12 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ps_publisher_publish": (c_int, [c_void_p, c_char_p, c_size_t, c_void_p]),
     "ps_publisher_publish_packed": (c_int64, [c_void_p, c_char_p, c_void_p, c_size_t, c_void_p]),
     "ps_publisher_close": (None, [c_void_p]),
+    "ps_topic_create": (c_int, [c_char_p, POINTER(TopicOptions)]),
+    "ps_topic_delete": (c_int, [c_char_p, c_char_p]),
+    "ps_topic_list": (c_int64, [c_char_p, c_void_p]),
+    "ps_topic_list_free": (None, [c_void_p, c_size_t]),
+    "ps_topic_history": (c_int64, [c_char_p, c_char_p, c_uint32, c_void_p]),
+    "ps_message_list_free": (None, [c_void_p, c_size_t]),
 }
 
 
@@ -156,6 +187,15 @@ def milliseconds(seconds: float) -> int:
     """A timeout for the library, rounded up: a wait that ends early would be taken for one that timed out."""
     whole = int(seconds * 1000)
     return whole + (whole < seconds * 1000)
+
+
+def integer(name: str, value: int, most: int) -> int:
+    """An argument for the library, which would get other bits of what does not fit."""
+    if not isinstance(value, int):
+        raise TypeError(f"{name} is an int, not {type(value).__name__}")
+    if not 0 <= value <= most:
+        raise ValueError(f"{name} is {value}; it must be from 0 to {most}")
+    return value
 
 
 def encode_path(path: str | os.PathLike[str] | None) -> bytes | None:

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Any
 
 from ._native import MESSAGE, RECORD_HEAD, RECORD_LENGTHS, RECORD_LENGTHS_AT
-from .message import Message
+from .message import KINDS, Message
 
 #: Decoded topics: few differ.
 _topics: dict[bytes, str] = {}
@@ -23,7 +23,9 @@ _new_message = Message.__new__
 def read_message(address: int) -> Message | None:
     """The ``ps_message`` at an address; None when it is of a kind that this version does not know."""
     head = MESSAGE.unpack(string_at(address, MESSAGE.size))
-    number, timestamp, topic, topic_len, data, data_len, headers, headers_len, kind, _, dropped = head
+    number, timestamp, topic, topic_len, data, data_len, headers, headers_len, kind, _, dropped, epoch, offset = head
+    if kind not in KINDS:
+        return None
     message = _new_message(Message)
     message.id = number
     message.timestamp = timestamp
@@ -33,7 +35,11 @@ def read_message(address: int) -> Message | None:
     message._headers = b"" if headers_len == 2 else string_at(headers, headers_len)
     if dropped:
         message.dropped_before = dropped
-    return None if kind else message
+    if epoch:
+        message.epoch, message.offset = epoch, offset
+    if kind:
+        message.kind = KINDS[kind]
+    return message
 
 
 def read_records(buffer: mmap.mmap, used: int) -> list[Message]:
@@ -48,7 +54,8 @@ def read_records(buffer: mmap.mmap, used: int) -> list[Message]:
     unpack: Callable[[mmap.mmap, int], tuple[Any, ...]]
     while position < used:
         if position + size <= used:
-            number, timestamp, dropped, data, both, kind, topic, headers, content = unpack(buffer, position)
+            fields = unpack(buffer, position)
+            number, timestamp, dropped, epoch, offset, data, both, kind, topic, headers, content = fields
         else:
             data = -2
         if data != data_len or both != lengths:
@@ -64,7 +71,12 @@ def read_records(buffer: mmap.mmap, used: int) -> list[Message]:
         message._headers = headers
         if dropped:
             message.dropped_before = dropped
+        if epoch:
+            message.epoch, message.offset = epoch, offset
         if not kind:
+            add(message)
+        elif kind in KINDS:
+            message.kind = KINDS[kind]
             add(message)
         position += size
     return messages

@@ -84,14 +84,22 @@ class Channel:
         capacity_bytes: bound of the unread bytes; 0: 64 MiB. A larger message is taken only into an empty queue.
         policy: what happens when it is full: ``"reject"`` (the publisher is told) or ``"drop-oldest"`` (see
             :attr:`Message.dropped_before`).
-        transport: ``"ring"`` or ``"files"``; None: what the environment's ``PUBSUB_TRANSPORT`` says, else the best that
-            the library has.
+        transport: ``"ring"`` or ``"files"``; None: what the environment's ``PUBSUB_TRANSPORT`` says, else the
+            ring.
         home: the store's directory; None: the default one.
+        replay_last: begin with the last so many messages of each managed topic that matches, oldest first; then
+            everything newer, without a gap and none twice.
+        resume: ``(message.epoch, message.offset)`` of the last message had: begin with everything behind it, on a
+            managed topic without wildcards. What its history does not have any more is told by
+            :attr:`Message.dropped_before` of the first message, or by another :attr:`Message.epoch`: the topic was
+            deleted and created again, and this begins with all that it has. An offset of 0 is before the first.
 
     Raises:
         InvalidTopicError: (a ``ValueError``) the topic is none.
+        InvalidArgumentError: (a ``ValueError``) `resume` on a pattern with wildcards.
+        NotFoundError: (a ``LookupError``) `resume` on a topic that is not managed.
         StoreError: (a ``RuntimeError`` and an ``OSError``) the channel cannot be made.
-        UnsupportedError: the library does not have this transport.
+        UnsupportedError: a ring where memory cannot be shared (a network file system, say).
     """
 
     # Where __init__ did not get to, __del__ finds these.
@@ -107,8 +115,11 @@ class Channel:
         policy: Literal["reject", "drop-oldest"] = "reject",
         transport: Literal["ring", "files"] | None = None,
         home: str | os.PathLike[str] | None = None,
+        replay_last: int = 0,
+        resume: tuple[int, int] | None = None,
     ) -> None:
         _check_topic(topic)
+        epoch, offset = (0, 0) if resume is None else resume
         options = _native.ChannelOptions(
             size=ctypes.sizeof(_native.ChannelOptions),
             full_policy=_choice("policy", policy, _POLICIES),
@@ -116,6 +127,10 @@ class Channel:
             capacity_bytes=_capacity("capacity_bytes", capacity_bytes),
             capacity_messages=_capacity("capacity_messages", capacity_messages),
             home=_native.encode_path(home),
+            replay_last=_native.integer("replay_last", replay_last, (1 << 32) - 1),
+            resume=resume is not None,
+            resume_epoch=_native.integer("the epoch of resume", epoch, (1 << 64) - 1),
+            resume_offset=_native.integer("the offset of resume", offset, (1 << 64) - 1),
         )
         opened = c_void_p()
         code = lib.ps_channel_open(topic.encode(), byref(options), byref(opened))

@@ -8,7 +8,7 @@ import json
 import struct
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Union, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Literal, Union, cast
 
 if TYPE_CHECKING:
     from .publisher import Data
@@ -34,6 +34,11 @@ HeaderValueTypes = Union[str, int, float, bool, None]
 #: Names and values that travel with a message.
 Header = Dict[str, HeaderValueTypes]
 
+#: What a message can be: somebody published it, or the managed topic that its channel is on was deleted.
+Kind = Literal["data", "topic-deleted"]
+#: By the library's numbers. Messages of other kinds, which later versions may bring, are not handed out.
+KINDS: dict[int, Kind] = {0: "data", 1: "topic-deleted"}
+
 _PREFIX = struct.Struct("!IBQQI")
 _LENGTH = struct.Struct("!I")
 
@@ -52,7 +57,12 @@ class Message:
         topic: the topic it was published to.
         content: the payload.
         headers: a dictionary; what was no JSON object reads as an empty one.
-        dropped_before: messages that the channel lost (policy ``"drop-oldest"``) just before this one.
+        dropped_before: messages that the channel lost just before this one (policy ``"drop-oldest"``), or that a
+            history did not have any more.
+        epoch: of a managed topic: which history the message is in; else 0.
+        offset: its place there, from 1 on; else 0.
+        kind: ``"data"``: somebody published it; ``"topic-deleted"``: the managed topic ``topic``, with the history
+            ``epoch``, was deleted, and nothing else means anything.
     """
 
     # Slots are set faster than entries of a dictionary, and most messages have no others.
@@ -63,6 +73,9 @@ class Message:
     topic: str
     content: bytes
     dropped_before: int = 0
+    epoch: int = 0
+    offset: int = 0
+    kind: Kind = "data"
     # The store that it came from, when that is not the default one.
     _home: str | None = None
     # JSON text until they are asked for; an empty one when there are none.

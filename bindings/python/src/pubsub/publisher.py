@@ -50,7 +50,7 @@ def publish(topic: str, data: Data, headers: Mapping[str, HeaderValueTypes] | No
         TypeError: the data are no bytes, the headers no dictionary.
         StoreError: (an ``OSError`` and a ``RuntimeError``) the store cannot be used, or is full.
     """
-    encoded = _topics.get(topic) or _topic(topic)
+    encoded = _topics.get(topic) or encode_topic(topic)
     if type(data) is not bytes:
         data = _bytes(data)
     if headers:
@@ -67,7 +67,7 @@ def publish(topic: str, data: Data, headers: Mapping[str, HeaderValueTypes] | No
 
 def publish_strictly(topic: str, data: Data, headers: Mapping[str, HeaderValueTypes]) -> int:
     """:func:`publish` with headers like no others; an error when all queues that match are full."""
-    encoded = _topics.get(topic) or _topic(topic)
+    encoded = _topics.get(topic) or encode_topic(topic)
     if type(data) is not bytes:
         data = _bytes(data)
     parsed = _Headers(_text(headers)) if headers else None
@@ -117,7 +117,7 @@ class Publisher:
             home=_native.encode_path(home),
         )
         opened = c_void_p()
-        code = lib.ps_publisher_open(_topic(topic), byref(options), byref(opened))
+        code = lib.ps_publisher_open(encode_topic(topic), byref(options), byref(opened))
         if code < 0:
             raise last_error(code)
         self.topic = topic
@@ -304,7 +304,8 @@ def _headers(headers: Mapping[str, HeaderValueTypes]) -> _Headers:
     return _kept_headers(text) if len(text) <= _KEPT_TEXT else _Headers(text)
 
 
-def _topic(topic: str) -> bytes:
+def encode_topic(topic: str) -> bytes:
+    """A topic as the library takes it, which says what is wrong with it."""
     if not isinstance(topic, str):
         raise TypeError(f"a topic is a str, not {type(topic).__name__}")
     encoded = topic.encode(errors="replace")
