@@ -122,6 +122,13 @@ fn main() {
         println!("nats-server is not there (apt install nats-server): the gateway alone");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    // First, while nothing is allocated that could be used again.
+    if options.idle > 0 {
+        for (name, peer, server) in [("gateway", Peer::Gateway, Some(&gateway)), ("nats", Peer::Nats, nats.as_ref())] {
+            let Some(server) = server else { continue };
+            idle(&runtime, name, peer, server, options.idle);
+        }
+    }
     println!(
         "{:>11} {:>9}  {:>30}  {:>30}  ratio",
         "subscribers", "in flight", "gateway: 1/s, p50, p99", "nats: 1/s, p50, p99"

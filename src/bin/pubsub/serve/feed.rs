@@ -174,7 +174,10 @@ impl Feed {
     /// Opens the pattern's channel and starts the task that serves it. Within the runtime; blocks for file operations.
     pub fn open(pattern: &Pattern, home: Option<PathBuf>, limit: usize) -> pubsub::Result<Arc<Feed>> {
         // A publisher is not to be refused because a gateway is busy: members are told what was lost, and resume.
-        let options = ChannelOptions { home, full_policy: FullPolicy::DropOldest, ..ChannelOptions::default() };
+        // With a replay, if of one message only, publishers that found their channels before this one was open look again
+        // when they have appended to a history: what the histories do not have now comes live. Members know what they had.
+        let options =
+            ChannelOptions { home, full_policy: FullPolicy::DropOldest, replay_last: 1, ..ChannelOptions::default() };
         let mut channel = Channel::open(pattern.as_str(), &options)?;
         channel.set_subscribers(0);
         let failed = |error| pubsub_io(pattern, &error);

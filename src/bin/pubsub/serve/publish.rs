@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -49,23 +48,18 @@ impl Publishers {
             self.kept.clear();
         }
         let (now, deletions) = (Instant::now(), self.hub.deletions());
+        if let Some(kept) = self.kept.get_mut(topic) {
+            if kept.deletions != deletions || now - kept.looked > LOOK_AGAIN {
+                managed::ensure(topic, self.hub.home().as_deref())?;
+                (kept.looked, kept.deletions) = (now, deletions);
+            }
+            return kept.publisher.publish(json.as_bytes(), Some(&HEADERS));
+        }
         let home = self.hub.home();
-        let kept = match self.kept.entry(topic.to_owned()) {
-            Entry::Occupied(entry) => {
-                let kept = entry.into_mut();
-                if kept.deletions != deletions || now - kept.looked > LOOK_AGAIN {
-                    managed::ensure(topic, home.as_deref())?;
-                    (kept.looked, kept.deletions) = (now, deletions);
-                }
-                kept
-            }
-            Entry::Vacant(entry) => {
-                pubsub::validate_topic(topic)?;
-                managed::ensure(topic, home.as_deref())?;
-                let publisher = Publisher::open(topic, &PublisherOptions { home, ..PublisherOptions::default() })?;
-                entry.insert(Kept { publisher, looked: now, deletions })
-            }
-        };
+        pubsub::validate_topic(topic)?;
+        managed::ensure(topic, home.as_deref())?;
+        let publisher = Publisher::open(topic, &PublisherOptions { home, ..PublisherOptions::default() })?;
+        let kept = self.kept.entry(topic.to_owned()).or_insert(Kept { publisher, looked: now, deletions });
         kept.publisher.publish(json.as_bytes(), Some(&HEADERS))
     }
 }
