@@ -393,6 +393,39 @@ fn dropping_finds_who_does_not_look_at_the_hazard() {
     finds("drop without hazard", 3, || dropping(1, 1, 3, (false, 1)));
 }
 
+/// A reader of a history of two, in chunks of one message, while a publisher puts a third and a fourth there.
+fn reading() {
+    let world = World::history(2, 3);
+    let mut producer = world.producer(0);
+    for value in [10, 11] {
+        taken(world.publish(&mut producer, value));
+    }
+    let thread = with(&world, producer, |world, producer| {
+        for value in [12, 13] {
+            taken(world.publish(producer, value));
+        }
+    });
+    let found = world.look();
+    // What is found at a position is what was put there, whatever was written over it meanwhile.
+    assert!(found.iter().all(|&(position, value)| value == 10 + position), "{found:?}");
+    assert!(found.iter().map(|&(position, _)| position).is_sorted(), "{found:?}");
+    thread.join().unwrap();
+    assert_eq!(world.look(), [(2, 12), (3, 13)]);
+}
+
+#[test]
+fn a_reader_of_a_history_finds_what_was_there_or_nothing() {
+    holds(3, reading);
+}
+#[test]
+fn reading_finds_who_looks_at_head_too_early() {
+    finds("no fence behind the copy", 3, reading);
+}
+#[test]
+fn reading_finds_who_writes_over_what_may_be_read() {
+    finds("no fence before overwriting", 3, reading);
+}
+
 /// Giving pages back while a publisher looks for a chunk.
 fn giving_back() {
     let world = World::with_pages(2, 1, 1, false, true);

@@ -5,12 +5,13 @@ use std::io;
 use std::sync::Arc;
 
 use loom::cell::UnsafeCell;
+use loom::sync::atomic::AtomicU64 as LoomU64;
 use loom::sync::{Condvar, Mutex};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use crate::ring::{
-    BELL, Consumer, HAZARD, HEAD, Layout, Locks, Memory, Outcome, Producer, Ring, SLOTS_RESERVED, STATE, TAIL_HINT, TAKEN,
-    Taken,
+    BELL, Consumer, HAZARD, HEAD, Layout, Locks, Look, Memory, Outcome, Place, Producer, Ring, SLOTS_RESERVED, STATE,
+    Seen, Source, TAIL_HINT, TAKEN, Taken,
 };
 use crate::sys::chaos::planted;
 use crate::sys::word::AtomicU64;
@@ -35,6 +36,9 @@ pub(crate) struct ModelMemory {
     /// reads one word alone may see the new second one with the old first, which is more than can happen.
     pairs: Vec<Mutex<()>>,
     steps: Vec<UnsafeCell<u64>>,
+    /// The same for readers beside the ring, who copy what may be written over meanwhile, and find out. In models of them
+    /// the cells are not used.
+    copied: Option<Vec<LoomU64>>,
     /// For slots, and for steps: whether they may be touched. What is known of it passes no happens-before on.
     pages: RefCell<(Vec<bool>, Vec<bool>)>,
     /// In models about pages: has the checker try reservations and accesses in either order.
@@ -131,6 +135,9 @@ impl Memory for ModelMemory {
         self.see_pages(false);
         assert!(self.pages.borrow().1[step], "a page that was not reserved is written to");
         let value = u64::from_ne_bytes(bytes.try_into().unwrap());
+        if let Some(copied) = &self.copied {
+            return copied[step].store(value, Relaxed);
+        }
         // SAFETY: the checker sees to it that nobody else accesses the cell.
         self.steps[step].with_mut(|cell| unsafe { *cell = value });
     }
@@ -167,6 +174,26 @@ impl Memory for ModelMemory {
             self.pages.borrow_mut().1[step] = false;
         }
         Ok(())
+    }
+}
+
+/// As `pread` copies: a slot at once, anything else without any order.
+impl Source for &ModelMemory {
+    fn read(self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let index = offset as usize / 8;
+        if self.slot(index).is_some() {
+            for (i, slot) in bytes.chunks_exact_mut(16).enumerate() {
+                let (sequence, word) = self.load_pair(index + 2 * i).unwrap();
+                slot[..8].copy_from_slice(&sequence.to_ne_bytes());
+                slot[8..].copy_from_slice(&word.to_ne_bytes());
+            }
+        } else if [HEAD, TAIL_HINT, SLOTS_RESERVED].contains(&index) {
+            bytes.copy_from_slice(&self.word(index).load(Relaxed).to_ne_bytes());
+        } else {
+            let copied = self.copied.as_ref().expect("a model of readers");
+            bytes.copy_from_slice(&copied[self.step(offset as usize)].load(Relaxed).to_ne_bytes());
+        }
+        Ok(bytes.len())
     }
 }
 
@@ -241,7 +268,23 @@ impl World {
         World::with(slots, u64::MAX, (chunks, steps), drop_oldest, pages)
     }
 
+    /// A history: it drops the oldest, nobody consumes, and readers look at it.
+    pub(crate) fn history(slots: u64, chunks: u32) -> Arc<World> {
+        World::made(slots, u64::MAX, (chunks, 1), true, false, true)
+    }
+
     fn with(slots: u64, bytes: u64, (chunks, steps): (u32, u32), drop_oldest: bool, pages: bool) -> Arc<World> {
+        World::made(slots, bytes, (chunks, steps), drop_oldest, pages, false)
+    }
+
+    fn made(
+        slots: u64,
+        bytes: u64,
+        (chunks, steps): (u32, u32),
+        drop_oldest: bool,
+        pages: bool,
+        copied: bool,
+    ) -> Arc<World> {
         let chunk_size = steps * STEP as u32;
         let layout = Layout { slots, bound: slots, bytes_bound: bytes, chunks, chunk_size, drop_oldest };
         assert!(layout.is_valid());
@@ -260,6 +303,7 @@ impl World {
             slots: words(2 * slots as usize),
             pairs: (0..2 + slots).map(|_| Mutex::new(())).collect(),
             steps: (0..all).map(|_| UnsafeCell::new(0)).collect(),
+            copied: copied.then(|| (0..all).map(|_| LoomU64::new(0)).collect()),
             pages: RefCell::new((vec![!pages; slots as usize], vec![false; all])),
             calls: pages.then(|| AtomicU64::new(0)),
         };
@@ -315,6 +359,28 @@ impl World {
             }
             *tokens = 0;
         }
+    }
+
+    /// What a reader of the history finds: positions, and what the messages there say. As `history::read` does it.
+    pub(crate) fn look(&self) -> Vec<(u64, u64)> {
+        let look = Look { source: &self.ring.memory, layout: &self.ring.layout };
+        let (first, end) = look.range().unwrap();
+        let mut found = Vec::new();
+        let mut position = first;
+        while position < end {
+            let seen = look.slots(position, end - position).unwrap();
+            for slot in seen {
+                if let Seen::Message(Place::Record { offset, .. }) = slot {
+                    let mut value = [0; 8];
+                    look.source.read(&mut value, offset).unwrap();
+                    found.push((position, u64::from_ne_bytes(value)));
+                }
+                position += 1;
+            }
+        }
+        let head = look.head_after().unwrap();
+        found.retain(|&(position, _)| position >= head);
+        found
     }
 
     /// All that is there.

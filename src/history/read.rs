@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::page::{self, Terms, W_LOST, W_LOST_BEHIND};
 use super::{record, unusable};
@@ -60,8 +60,8 @@ impl Reader<'_> {
         &self.terms
     }
 
-    fn look(&self) -> Look<'_> {
-        Look { file: self.file.as_fd(), layout: &self.terms.layout }
+    fn look(&self) -> Look<'_, BorrowedFd<'_>> {
+        Look { source: self.file.as_fd(), layout: &self.terms.layout }
     }
 
     fn failed(&self, error: std::io::Error) -> Error {

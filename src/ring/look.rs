@@ -2,26 +2,32 @@
 //!
 //! By `pread`: no page is touched that may not be there, whatever is written in the file. A reader copies a record and looks at
 //! `head` afterwards: a record is written over only after `head` has passed it, so one that `head` has not passed yet was
-//! whole while it was copied. The fence stands between the copy and the look; it pairs with the publisher's Acquire load
-//! of `head` before it writes over the bytes.
+//! whole while it was copied. The fence stands between the copy and the look; it pairs with the publisher's, which stands
+//! between its look at `head` and what it writes over the bytes.
 
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::BorrowedFd;
-use std::sync::atomic::{Ordering::Acquire, fence};
+use std::sync::atomic::Ordering::Acquire;
 
+use super::sync;
 use super::words::Ref;
 use super::{HEAD, Layout, Locks, Memory, Producer, Ring, SLOTS_RESERVED, TAIL_HINT};
-use crate::sys::directory::read_at;
+use crate::sys::chaos::planted;
 
 /// Slots looked at in one read.
 const PIECE: u64 = 256;
 
-/// A ring's file, to be looked at.
+/// Where the bytes of a ring are read from: its file, or a model's memory.
+pub(crate) trait Source: Copy {
+    /// Copies what lies from `offset` on; answers how much of it there is. A slot is copied at once, or its sequence first.
+    fn read(self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+/// A ring to be looked at.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Look<'a> {
-    pub file: BorrowedFd<'a>,
+pub(crate) struct Look<'a, S> {
+    pub source: S,
     pub layout: &'a Layout,
 }
 
@@ -47,11 +53,11 @@ pub(crate) enum Place {
     Malformed,
 }
 
-impl Look<'_> {
+impl<S: Source> Look<'_, S> {
     /// One word of the file.
     pub(crate) fn word(&self, index: usize) -> io::Result<u64> {
         let mut word = [0; 8];
-        if read_at(self.file, &mut word, index as u64 * 8)? < 8 {
+        if self.source.read(&mut word, index as u64 * 8)? < 8 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(u64::from_ne_bytes(word))
@@ -83,7 +89,9 @@ impl Look<'_> {
 
     /// The first position that is still there, asked after records have been copied: those before it may be torn.
     pub(crate) fn head_after(&self) -> io::Result<u64> {
-        fence(Acquire);
+        if !planted("no fence behind the copy") {
+            sync::fence(Acquire);
+        }
         self.word(HEAD)
     }
 
@@ -95,7 +103,7 @@ impl Look<'_> {
         let count = count.min(PIECE).min(layout.slots - index).min(reserved.saturating_sub(index)) as usize;
         let mut piece = [0; PIECE as usize * 16];
         let piece = &mut piece[..count * 16];
-        if read_at(self.file, piece, layout.slot_word(position) as u64 * 8)? < piece.len() {
+        if self.source.read(piece, layout.slot_word(position) as u64 * 8)? < piece.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let half = |slot: &[u8], from: usize| {

@@ -62,7 +62,6 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod consumer;
-#[cfg(not(loom))]
 mod look;
 pub(crate) mod memory;
 mod oldest;
@@ -84,8 +83,7 @@ mod tests;
 pub(crate) mod words;
 
 pub(crate) use consumer::{Consumer, Taken};
-#[cfg(not(loom))]
-pub(crate) use look::{Look, Place, Seen};
+pub(crate) use look::{Look, Place, Seen, Source};
 pub(crate) use memory::{Locks, Memory};
 #[cfg(not(loom))]
 pub(crate) use peek::{Glance, glance};

@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire};
 
-use super::{Locks, Memory};
+use super::{Locks, Memory, Source};
+use crate::sys::directory::read_at;
 use crate::sys::fd::Fd;
 use crate::sys::lock;
 use crate::sys::mapping::{Mapping, give_back_range, reserve_range};
@@ -21,6 +23,12 @@ pub(crate) struct SharedMemory {
 impl SharedMemory {
     pub(crate) fn new(map: Arc<Mapping>, file: Arc<Fd>) -> SharedMemory {
         SharedMemory { map, file }
+    }
+}
+
+impl Source for BorrowedFd<'_> {
+    fn read(self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_at(self, bytes, offset)
     }
 }
 

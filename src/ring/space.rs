@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::atomic::{Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
+use super::sync;
 use super::words::{ChunkState, ChunkWord, unread, unwrap_end};
 use super::{HAZARD, HEAD, HUNGRY, Locks, Memory, Producer, Ring, STATE};
 use crate::sys::chaos::{self, planted};
@@ -46,6 +47,7 @@ impl<L: Locks> Producer<L> {
             let few = layout.chunks as usize <= ROTATION;
             if few && unread(self.end, head, layout.slots).is_none() && !self.is_being_read(ring, chunk) {
                 self.offset = 0;
+                Self::before_overwriting();
                 return Space::Found(chunk);
             }
             self.release(ring);
@@ -152,7 +154,18 @@ impl<L: Locks> Producer<L> {
             offset = word.offset();
         }
         self.own(chunk, offset, head.wrapping_add(ahead.unwrap_or(0)));
+        if ahead.is_none() {
+            Self::before_overwriting();
+        }
         true
+    }
+
+    /// Before records are written over: who copies one of them, seeing what is written now, sees that `head` has passed it (see
+    /// `look`).
+    fn before_overwriting() {
+        if !planted("no fence before overwriting") {
+            sync::fence(Release);
+        }
     }
 
     /// Takes a chunk without pages and reserves them.
