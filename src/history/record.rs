@@ -2,7 +2,7 @@
 //!
 //! | bytes | |
 //! |---|---|
-//! | 0..8 | check sum: XXH3-64, seeded with the history's epoch, of the 24 bytes that follow and of the XXH3-64s of headers and content (0 in their place where the history is in memory) |
+//! | 0..8 | check sum: XXH3-64, seeded with the history's epoch, of the 24 bytes that follow and of the XXH3-64s of headers and content; where the history is in memory, epoch xor id xor bytes 24..32 |
 //! | 8..16 | id |
 //! | 16..24 | timestamp, microseconds since the epoch |
 //! | 24..28 | length of the headers' text (0: `{}`) |
@@ -43,11 +43,13 @@ impl<'a> Entry<'a> {
         if self.headers_json == "{}" { b"" } else { self.headers_json.as_bytes() }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         HEAD + self.headers().len() + self.data.len()
     }
 
     /// What stands before headers and content, which must have been found to fit into a chunk.
+    #[inline]
     pub(super) fn head(&self, terms: &Terms) -> [u8; HEAD] {
         let mut head = [0; HEAD];
         head[8..16].copy_from_slice(&self.id.to_ne_bytes());
@@ -59,21 +61,37 @@ impl<'a> Entry<'a> {
         head
     }
 
+    #[inline]
     pub(super) fn write(&self, head: &[u8; HEAD], memory: &impl Memory, at: usize) {
         memory.copy_in(at, head);
-        memory.copy_in(at + HEAD, self.headers());
+        if !self.headers().is_empty() {
+            memory.copy_in(at + HEAD, self.headers());
+        }
         memory.copy_in(at + HEAD + self.headers().len(), self.data);
     }
 }
 
-/// In pieces, each in one go: a hash that is fed piece by piece costs more than a short message.
+/// `head`: what stands between the sum and the headers. What is in memory is whole or gone: that it is of this history, and a
+/// record at all, is told for next to nothing.
+#[inline]
 fn sum(terms: &Terms, head: &[u8], headers: &[u8], data: &[u8]) -> u64 {
+    if terms.sums {
+        return sum_of_content(terms, head, headers, data);
+    }
+    let long = |from: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&head[from..from + 8]);
+        u64::from_ne_bytes(word)
+    };
+    terms.epoch ^ long(0) ^ long(16)
+}
+
+/// In pieces, each in one go: a hash that is fed piece by piece costs more than a short message.
+fn sum_of_content(terms: &Terms, head: &[u8], headers: &[u8], data: &[u8]) -> u64 {
     let mut pieces = [0; HEAD + 8];
     pieces[..HEAD - 8].copy_from_slice(head);
-    if terms.sums {
-        pieces[HEAD - 8..HEAD].copy_from_slice(&xxh3_64(headers).to_ne_bytes());
-        pieces[HEAD..].copy_from_slice(&xxh3_64(data).to_ne_bytes());
-    }
+    pieces[HEAD - 8..HEAD].copy_from_slice(&xxh3_64(headers).to_ne_bytes());
+    pieces[HEAD..].copy_from_slice(&xxh3_64(data).to_ne_bytes());
     xxh3_64_with_seed(&pieces, terms.epoch)
 }
 

@@ -310,6 +310,7 @@ fn a_thousand_threads_ask_at_once() {
         let answered = AtomicU64::new(0);
         let all = Barrier::new(THREADS as usize);
         thread::scope(|scope| {
+            let mut threads = Vec::new();
             for n in 0..THREADS {
                 let (client, answered, all) = (&client, &answered, &all);
                 let ask = move || {
@@ -318,13 +319,15 @@ fn a_thousand_threads_ask_at_once() {
                     assert_eq!(number(&answer), n + THREADS);
                     answered.fetch_add(1, SeqCst);
                 };
-                thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, ask).unwrap();
+                threads.push(thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, ask).unwrap());
             }
             // All have asked before the first is answered.
             let requests: Vec<Message> = (0..THREADS).map(|_| next(&mut server)).collect();
             for request in requests.iter().rev() {
                 assert_eq!(reply(request, &(number(request) + THREADS).to_le_bytes(), None).unwrap(), 1);
             }
+            // Joined, they have closed their inboxes; the scope alone ends before what threads do last.
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
         assert_eq!((answered.load(SeqCst), inboxes(&home)), (THREADS, 0));
     })
