@@ -62,7 +62,7 @@ pub(crate) struct Appender {
     idle: Mutex<Vec<Sender>>,
     hint: AtomicU32,
     looked_us: AtomicU64,
-    /// When it was last used, monotonic nanoseconds.
+    /// When it was last used, nanoseconds of the wall clock.
     used: AtomicU64,
     /// The store's descriptors for sending.
     open: Arc<AtomicUsize>,
@@ -101,7 +101,7 @@ impl Appender {
         }))
     }
 
-    /// When it was last used, monotonic nanoseconds.
+    /// When it was last used, nanoseconds of the wall clock.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Relaxed)
     }
