@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::message::{Message, MessageKind};
-use crate::sys::bytes;
+use crate::sys::bytes::{self, pair};
 
 /// Words of `ps_packed_record`.
 const HEAD: usize = 9;
@@ -114,12 +114,4 @@ fn put(words: &mut [u64], parts: &[&[u8]]) {
 #[inline]
 pub(crate) fn set_dropped_before(record: &mut [u64], dropped_before: u64) {
     record[DROPPED_BEFORE] = dropped_before;
-}
-
-/// Two u32 as they lie behind each other in memory.
-fn pair(first: u32, second: u32) -> u64 {
-    let mut both = [0; 8];
-    both[..4].copy_from_slice(&first.to_ne_bytes());
-    both[4..].copy_from_slice(&second.to_ne_bytes());
-    u64::from_ne_bytes(both)
 }

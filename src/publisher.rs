@@ -131,7 +131,7 @@ impl Publisher {
     /// [`Interrupted`](ErrorKind::Interrupted): a signal was handled while it waited for room.
     pub fn publish(&self, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
         let json = text(headers);
-        self.with_lane(|lane| lane.deliver(&self.topic, data, &json, self.terms()))
+        self.with_lane(|lane| lane.deliver(&self.topic, data, &json, self.terms(false)))
     }
 
     /// [`publish`](Publisher::publish) with headers that are JSON text already, kept byte for byte: for who hands on what others
@@ -139,7 +139,7 @@ impl Publisher {
     #[doc(hidden)]
     pub fn publish_json(&self, data: &[u8], headers_json: &str) -> Result<usize> {
         message::check_json(headers_json)?;
-        self.with_lane(|lane| lane.deliver(&self.topic, data, headers_json, self.terms()))
+        self.with_lane(|lane| lane.deliver(&self.topic, data, headers_json, self.terms(false)))
     }
 
     /// Publishes in order and stops before the first that would fail. Answers how many were handled; an error only
@@ -212,8 +212,8 @@ impl Publisher {
         })
     }
 
-    fn terms(&self) -> Terms<'_> {
-        Terms { full_timeout: self.full_timeout, newest: &self.newest, more: false }
+    fn terms(&self, more: bool) -> Terms<'_> {
+        Terms { full_timeout: self.full_timeout, newest: &self.newest, more }
     }
 
     /// Lends a lane that knows the channels which match now.
@@ -280,8 +280,11 @@ impl Batch<'_> {
             self.lane.read_clock();
             self.told = self.handled;
         }
-        let Publisher { topic, newest, full_timeout, .. } = self.publisher;
-        let (handled, result) = self.lane.deliver_run(topic, payloads, json, newest, *full_timeout);
+        if payloads.is_empty() {
+            return Ok(true);
+        }
+        let terms = self.publisher.terms(true);
+        let (handled, result) = self.lane.deliver_run(&self.publisher.topic, payloads, json, terms);
         self.handled += handled;
         match result {
             Ok(()) => Ok(true),

@@ -12,7 +12,7 @@ use super::{MessageFile, QUEUE};
 use crate::control::{self, Control, FullPolicy, Unusable};
 use crate::error::{Error, ErrorKind};
 use crate::message::id::{TOKEN, is_native};
-use crate::ring::{Counted, LOOK_MESSAGES, LOOK_US, Opening, Record, RingOutbox, Sender};
+use crate::ring::{Counted, LOOK_MESSAGES, LOOK_US, Opened, Record, RingOutbox, Sender};
 use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fd::{Fd, status};
@@ -185,21 +185,16 @@ impl Outbox {
         }
     }
 
-    /// Puts messages with the same opening into the ring, contents with ids from this one on, up to the first that must take
-    /// another way; answers how many. The receiver is told of them by [`finish`](Outbox::finish).
-    pub(crate) fn deliver_run_by(
-        &self,
-        sender: &mut Sender,
-        base: &Directory,
-        opening: &Opening,
-        run: (u64, &[&[u8]]),
-        now_us: u64,
-    ) -> usize {
-        let Some(ring) = &self.ring else { return 0 };
-        if sender.must_look(run.1.len(), now_us) && self.is_abandoned() {
-            return 0;
-        }
-        ring.push_run_by(sender, base, &self.directory, opening, run)
+    /// Before a run of so many messages: whether the ring is worth it.
+    pub(crate) fn begin_run(&self, sender: &mut Sender, messages: usize, now_us: u64) -> bool {
+        self.ring.is_some() && !(sender.must_look(messages, now_us) && self.is_abandoned())
+    }
+
+    /// Puts a message of a run into the ring, of which the receiver is told by [`finish`](Outbox::finish). `false`: it must take
+    /// another way.
+    #[inline]
+    pub(crate) fn deliver_opened_by(&self, sender: &mut Sender, base: &Directory, message: &Opened<'_>) -> bool {
+        self.ring.as_ref().is_some_and(|ring| ring.push_opened_by(sender, base, &self.directory, message))
     }
 
     /// Ends a run of [`deliver_by`](Outbox::deliver_by): the receiver is woken. `Gone`: it has closed the channel.

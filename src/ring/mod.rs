@@ -91,7 +91,7 @@ pub(crate) use producer::{Outcome, Producer};
 #[cfg(not(loom))]
 pub(crate) use receive::RingInbox;
 #[cfg(not(loom))]
-pub(crate) use record::{Opening, Record};
+pub(crate) use record::{Opened, Opening, Record};
 #[cfg(not(loom))]
 pub(crate) use send::{Counted, LOOK_MESSAGES, LOOK_US, RingOutbox, Sender, file_name, is_file_name};
 #[cfg(not(loom))]

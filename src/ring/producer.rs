@@ -169,7 +169,8 @@ impl<L: Locks> Producer<L> {
         ring.memory.prefetch(at + PREFETCH, need as usize);
         fill(&ring.memory, at);
         chaos::point("ring.written");
-        let outcome = self.commit(ring, Ref::Record { chunk, offset: self.offset, len }.pack(), unlink);
+        let message = Ref::Record { chunk, offset: self.offset, len }.pack();
+        let outcome = if self.commit_next(ring, message) { Outcome::Taken } else { self.commit(ring, message, unlink) };
         if matches!(outcome, Outcome::Taken) {
             self.offset += need;
             self.end = self.position;
@@ -312,20 +313,14 @@ impl<L: Locks> Producer<L> {
         (self.position, self.total) = ring.known_total();
     }
 
-    /// Puts a ref into the first empty slot.
-    #[inline]
-    fn commit<M: Memory>(&mut self, ring: &Ring<M>, message: u64, unlink: impl FnMut(u32)) -> Outcome {
-        if self.commit_next(ring, message) { Outcome::Taken } else { self.commit_slowly(ring, message, unlink) }
-    }
-
-    /// Into the slot at its position, if there is room and nobody was quicker: what happens nearly always.
+    /// Puts a ref into the slot at its position, where room was made for it, unless somebody was quicker.
     #[inline(always)]
     fn commit_next<M: Memory>(&mut self, ring: &Ring<M>, message: u64) -> bool {
         let (position, size) = (self.position, Ref::size(message));
         if planted("state before the commit") {
             self.state = ring.word(STATE).load(SeqCst);
         }
-        if !self.fits(ring, size) || !ring.is_slot_reserved(position, &mut self.slots_reserved) {
+        if !ring.is_slot_reserved(position, &mut self.slots_reserved) {
             return false;
         }
         let slot = ring.slot_word(position);
@@ -345,8 +340,9 @@ impl<L: Locks> Producer<L> {
         true
     }
 
+    /// Puts a ref into the first empty slot.
     #[cold]
-    fn commit_slowly<M: Memory>(&mut self, ring: &Ring<M>, message: u64, mut unlink: impl FnMut(u32)) -> Outcome {
+    fn commit<M: Memory>(&mut self, ring: &Ring<M>, message: u64, mut unlink: impl FnMut(u32)) -> Outcome {
         let layout = &ring.layout;
         let size = Ref::size(message);
         let (mut skipped, mut stuck) = (0_u64, 0);

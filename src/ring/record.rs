@@ -20,6 +20,7 @@ use super::Memory;
 use super::words::STEP;
 use crate::error::Result;
 use crate::message::{Message, MessageHead};
+use crate::sys::bytes::{self, pair, unpair};
 
 const HEAD: usize = 24;
 
@@ -52,40 +53,33 @@ impl Record<'_> {
 
     #[inline]
     pub(crate) fn write(&self, memory: &impl Memory, at: usize) {
-        let mut at = at;
-        let mut put = |bytes: &[u8]| {
-            memory.copy_in(at, bytes);
-            at += bytes.len();
-        };
+        // By words: what was just stored by parts is slow to be copied whole. Records begin at multiples of 16 bytes.
         let head = self.head();
-        match self.managed {
-            Some(_) => put(&head),
-            None => put(&head[..HEAD]),
+        let words = if self.managed.is_some() { &head[..] } else { &head[..HEAD / 8] };
+        words.iter().enumerate().for_each(|(i, &word)| memory.word(at / 8 + i).store(word, Relaxed));
+        let mut at = at + words.len() * 8;
+        for part in [self.topic.as_bytes(), self.headers(), self.data] {
+            memory.copy_in(at, part);
+            at += part.len();
         }
-        put(self.topic.as_bytes());
-        put(self.headers());
-        put(self.data);
     }
 
-    /// What it begins with; the last [`PLACE`] bytes only if it is managed.
+    /// What it begins with; the last two words only if it is managed.
     #[inline]
-    fn head(&self) -> [u8; HEAD + PLACE] {
-        let mut head = [0; HEAD + PLACE];
-        head[..8].copy_from_slice(&self.id.to_ne_bytes());
-        head[8..16].copy_from_slice(&self.timestamp_us.to_ne_bytes());
+    fn head(&self) -> [u64; (HEAD + PLACE) / 8] {
+        let flags = if self.managed.is_some() { MANAGED } else { 0 };
+        let (epoch, offset) = self.managed.unwrap_or_default();
         // A topic has at most 200 bytes, and what fits into a chunk fits into 32 bits.
-        head[16..18].copy_from_slice(&(self.topic.len() as u16).to_ne_bytes());
-        head[20..24].copy_from_slice(&(self.headers().len() as u32).to_ne_bytes());
-        if let Some((epoch, offset)) = self.managed {
-            head[18..20].copy_from_slice(&MANAGED.to_ne_bytes());
-            head[24..32].copy_from_slice(&epoch.to_ne_bytes());
-            head[32..].copy_from_slice(&offset.to_ne_bytes());
-        }
-        head
+        let mut short = [0; 4];
+        short[..2].copy_from_slice(&(self.topic.len() as u16).to_ne_bytes());
+        short[2..].copy_from_slice(&flags.to_ne_bytes());
+        let lengths = pair(u32::from_ne_bytes(short), self.headers().len() as u32);
+        [self.id, self.timestamp_us, lengths, epoch, offset]
     }
 }
 
-/// What the records of a run have in common: everything before the content, but for the id. Put together once for many.
+/// What the records of a run have in common: everything before the content, but for the id and the offset. Put together once
+/// for many.
 #[derive(Debug)]
 pub(crate) struct Opening {
     bytes: [u8; OPENING_MAX],
@@ -96,35 +90,52 @@ pub(crate) struct Opening {
 const OPENING_MAX: usize = 320;
 
 impl Opening {
-    /// `None`: it is longer than what is kept.
-    pub(crate) fn new(timestamp_us: u64, topic: &str, headers_json: &str) -> Option<Opening> {
-        let record = Record { id: 0, timestamp_us, topic, headers_json, data: b"", managed: None };
+    /// `epoch`: the history's, if the topic is managed. `None`: it is longer than what is kept.
+    pub(crate) fn new(timestamp_us: u64, topic: &str, headers_json: &str, epoch: Option<u64>) -> Option<Opening> {
+        let managed = epoch.map(|epoch| (epoch, 0));
+        let record = Record { id: 0, timestamp_us, topic, headers_json, data: b"", managed };
         let mut opening = Opening { bytes: [0; OPENING_MAX], len: record.len() };
         let head = record.head();
+        let head = if managed.is_some() { &head[..] } else { &head[..HEAD / 8] };
         let mut rest = opening.bytes.get_mut(..opening.len)?;
-        for part in [&head[..HEAD], topic.as_bytes(), record.headers()] {
+        for part in [bytes::of(head), topic.as_bytes(), record.headers()] {
             let (place, behind) = rest.split_at_mut(part.len());
             place.copy_from_slice(part);
             rest = behind;
         }
         Some(opening)
     }
+}
 
-    /// The length of a record with this content.
+/// A message of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opened<'a> {
+    pub opening: &'a Opening,
+    pub id: u64,
+    /// Its offset in the history, if the topic is managed.
+    pub offset: Option<u64>,
+    pub data: &'a [u8],
+}
+
+impl Opened<'_> {
+    /// The length of its record.
     #[inline]
-    pub(crate) fn record_len(&self, data: &[u8]) -> usize {
-        self.len + data.len()
+    pub(crate) fn len(&self) -> usize {
+        self.opening.len + self.data.len()
     }
 
-    /// Writes a record.
     #[inline]
-    pub(crate) fn write(&self, id: u64, data: &[u8], memory: &impl Memory, at: usize) {
+    pub(crate) fn write(&self, memory: &impl Memory, at: usize) {
+        let Opening { bytes, len } = self.opening;
         // Whole steps, which the compiler knows how to copy: what they write behind the opening is the content's place, or
         // nobody's.
-        let steps = self.bytes[..self.len.next_multiple_of(STEP as usize)].chunks_exact(STEP as usize);
+        let steps = bytes[..len.next_multiple_of(STEP as usize)].chunks_exact(STEP as usize);
         steps.enumerate().for_each(|(i, step)| memory.copy_in(at + i * STEP as usize, step));
-        memory.copy_in(at, &id.to_ne_bytes());
-        memory.copy_in(at + self.len, data);
+        memory.copy_in(at, &self.id.to_ne_bytes());
+        if let Some(offset) = self.offset {
+            memory.copy_in(at + HEAD + 8, &offset.to_ne_bytes());
+        }
+        memory.copy_in(at + len, self.data);
     }
 }
 
@@ -152,10 +163,10 @@ impl Parts {
             return None;
         }
         let word = |index: usize| memory.word(at / 8 + index).load(Relaxed);
-        let lengths = word(2).to_ne_bytes();
-        let topic_len = usize::from(u16::from_ne_bytes([lengths[0], lengths[1]]));
-        let headers_len = u32::from_ne_bytes([lengths[4], lengths[5], lengths[6], lengths[7]]) as usize;
-        let (start, epoch, offset) = match u16::from_ne_bytes([lengths[2], lengths[3]]) {
+        let (short, headers_len) = unpair(word(2));
+        let [low, high, flags_low, flags_high] = short.to_ne_bytes();
+        let (topic_len, headers_len) = (usize::from(u16::from_ne_bytes([low, high])), headers_len as usize);
+        let (start, epoch, offset) = match u16::from_ne_bytes([flags_low, flags_high]) {
             0 => (HEAD, 0, 0),
             MANAGED if len >= HEAD + PLACE => (HEAD + PLACE, word(3), word(4)),
             _ => return None,

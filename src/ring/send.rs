@@ -7,7 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use super::record::{Opening, Record};
+use super::record::{Opened, Record};
 use super::words::Ref;
 use super::{FileLocks, Layout, Outcome, Producer, Ring, SharedMemory};
 use crate::control::{self, Control};
@@ -144,28 +144,19 @@ impl RingOutbox {
         sender.producer.push(&self.ring, record.len() as u32, fill, unlink)
     }
 
-    /// Puts records with the same opening into the queue, the contents of `payloads` with ids from this one on, up to the first
-    /// that is refused or wants a file; answers how many. To be [finished](RingOutbox::finish).
-    pub(crate) fn push_run_by(
+    /// The same for a message of a run; whether it was taken.
+    #[inline]
+    pub(crate) fn push_opened_by(
         &self,
         sender: &mut Sender,
         base: &Directory,
         directory: &[u8],
-        opening: &Opening,
-        (id, payloads): (u64, &[&[u8]]),
-    ) -> usize {
+        message: &Opened<'_>,
+    ) -> bool {
         let unlink = |tag| unlink(base, directory, tag);
-        for (i, data) in payloads.iter().enumerate() {
-            let len = opening.record_len(data);
-            if self.wants_file(len) {
-                return i;
-            }
-            let fill = |memory: &SharedMemory, at| opening.write(id + i as u64, data, memory, at);
-            if !matches!(sender.producer.push(&self.ring, len as u32, fill, unlink), Outcome::Taken) {
-                return i;
-            }
-        }
-        payloads.len()
+        let fill = |memory: &SharedMemory, at| message.write(memory, at);
+        let len = message.len();
+        !self.wants_file(len) && matches!(sender.producer.push(&self.ring, len as u32, fill, unlink), Outcome::Taken)
     }
 
     /// Ends what was pushed; `pushed` is what became of the last.
