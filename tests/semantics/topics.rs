@@ -247,8 +247,12 @@ fn replay_joins_what_is_live_without_gap_or_duplicate(transport: Transport) {
         .map(|publisher| {
             Child::fork(|| {
                 let publisher_of = home.publisher("a");
-                for n in 0_u64.. {
-                    publisher_of.publish(&(publisher << 32 | n).to_le_bytes(), None).unwrap();
+                // Two of them by batches.
+                let many = 1 + publisher % 2 * 4;
+                for n in (0_u64..).step_by(many as usize) {
+                    let data: Vec<_> = (n..n + many).map(|n| (publisher << 32 | n).to_le_bytes()).collect();
+                    let payloads: Vec<_> = data.iter().map(|data| Payload { data, headers: None }).collect();
+                    assert_eq!(publisher_of.publish_batch(&payloads).unwrap(), many as usize);
                     if n % 8 == 0 {
                         thread::sleep(Duration::from_millis(1));
                     }
