@@ -15,8 +15,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::{Arc, Mutex};
 
 use super::Store;
 use super::layout::{PRIVATE, STORE_FILE};
@@ -26,6 +28,7 @@ use crate::sys::chaos;
 use crate::sys::clock::{self, Moment};
 use crate::sys::directory::{self, Directory, set_mode};
 use crate::sys::fd::status;
+use crate::sys::fork::PerProcess;
 use crate::sys::mapping::{Mapping, reserve};
 
 const BYTES: usize = 4096;
@@ -45,9 +48,24 @@ pub(crate) struct StorePage {
     inode: (u64, u64),
 }
 
+/// The page that this process opened last stays mapped: a program that opens one channel after the other, with nothing of the
+/// store open in between, would spend a sixth of its time on it.
+static LAST: PerProcess<Mutex<Option<(PathBuf, Arc<StorePage>)>>> = PerProcess::new(Mutex::default);
+
 impl StorePage {
-    /// Opens the page, made if need be.
-    pub(crate) fn open(base: &Directory, mode: u32) -> Result<StorePage> {
+    /// Opens the page of the store at `home`, made if need be.
+    pub(crate) fn open(home: &Path, base: &Directory, mode: u32) -> Result<Arc<StorePage>> {
+        let mut last = LAST.get().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // By path, since the same directory may be found elsewhere with less rights.
+        if let Some((_, page)) = last.as_ref().filter(|(at, page)| at == home && page.is_good(base, mode)) {
+            return Ok(Arc::clone(page));
+        }
+        let page = Arc::new(StorePage::open_anew(base, mode)?);
+        *last = Some((home.to_path_buf(), Arc::clone(&page)));
+        Ok(page)
+    }
+
+    fn open_anew(base: &Directory, mode: u32) -> Result<StorePage> {
         let failed = |e| Error::os("opening .pubsub/store in the store", e);
         let flags = libc::O_RDWR | libc::O_CREAT;
         let file = match base.open_at(STORE_FILE, flags, mode) {
@@ -84,6 +102,16 @@ impl StorePage {
             }
         }
         Ok(StorePage { map, inode: (stat.st_dev, stat.st_ino) })
+    }
+
+    /// Whether opening the file at its path would lead to this page and find nothing to do.
+    fn is_good(&self, base: &Directory, mode: u32) -> bool {
+        base.status(STORE_FILE).is_ok_and(|stat| {
+            (stat.st_dev, stat.st_ino) == self.inode
+                && stat.st_size as usize >= BYTES
+                && stat.st_mode & 0o777 == mode
+                && self.map.word(W_MAGIC).load(Acquire) == MAGIC
+        })
     }
 
     /// Whether the file at its path is still the one that is mapped.

@@ -30,10 +30,10 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
-pub(crate) use cleanup::{delete, move_to_dead, new_directory_name, remove_channel, step as clean_step};
+pub(crate) use cleanup::{delete, make_space, move_to_dead, new_directory_name, remove_channel, step as clean_step};
 pub use examine::{Fault, Finding, examine};
 pub(crate) use ids::Ids;
-pub(crate) use layout::new_channel_name;
+pub(crate) use layout::{new_channel_name, random_part};
 pub(crate) use listing::subscriptions;
 pub use listing::{ChannelStats, list_channels};
 pub(crate) use registry::{FRESH_NS, Managed, Target};
@@ -184,13 +184,13 @@ impl Store {
                 })?,
             }
         }
-        let page = StorePage::open(&base, access.file())?;
+        let page = StorePage::open(home, &base, access.file())?;
         Ok(Some(Store {
             home: home.to_path_buf(),
             number: homes::number(home),
             base: Arc::new(base),
             access,
-            page: RwLock::new(Arc::new(page)),
+            page: RwLock::new(page),
             page_checked: AtomicU64::new(Moment::now().ns),
             registry: Registry::new(),
             outboxes: Arc::default(),
@@ -265,7 +265,7 @@ impl Store {
         if page.is_current(&self.base) {
             return Ok(page);
         }
-        let fresh = Arc::new(StorePage::open(&self.base, self.access.file())?);
+        let fresh = StorePage::open(&self.home, &self.base, self.access.file())?;
         *self.page.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::clone(&fresh);
         Ok(fresh)
     }
