@@ -118,23 +118,26 @@ fn try_make(store: &Store, pattern: &Pattern, terms: &Terms) -> io::Result<Made>
         chaos::point("open.unlocked");
         let mapped = base.open_at(&page, libc::O_RDWR, 0)?;
         let control = Control::create(held.get()?, mapped.as_fd(), terms.clone())?;
-        drop(mapped);
         chaos::point("open.locked");
         base.make_fifo(&inside(QUEUE)?, access.file())?;
-        let mut inbox = Inbox::open(Arc::clone(base), draft.as_bytes(), pattern.clone(), control, held)?;
+        let fifo = Inbox::open_queue(base, draft.as_bytes())?;
         chaos::point("open.queue");
         base.rename(&draft, &CString::new(name.as_bytes())?)?;
-        inbox.renamed(name.as_bytes());
-        Ok(inbox)
+        chaos::point("open.renamed");
+        Ok(((control, held), fifo, mapped))
     })();
-    let inbox = match made {
-        Ok(inbox) => inbox,
+    let renamed_ns = clock::monotonic_ns();
+    // What nobody else sees was left for now, while publishers come to know it.
+    let (page, fifo, mapped) = match made {
+        Ok(made) => made,
         Err(error) => {
             let _ = store::remove_channel(base, draft.as_bytes());
             return Err(error);
         }
     };
-    let renamed_ns = clock::monotonic_ns();
-    chaos::point("open.renamed");
+    drop(mapped);
+    let inbox = Inbox::new(Arc::clone(base), name.as_bytes(), pattern.clone(), page, fifo).inspect_err(|_| {
+        let _ = store::remove_channel(base, name.as_bytes());
+    })?;
     Ok(Made { name, inbox, settling: Settling { renamed_ns } })
 }

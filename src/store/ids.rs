@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Store;
 use super::layout::{PRIVATE, STORE_FILE};
@@ -53,15 +53,17 @@ pub(crate) struct StorePage {
 static LAST: PerProcess<Mutex<Option<(PathBuf, Arc<StorePage>)>>> = PerProcess::new(Mutex::default);
 
 impl StorePage {
+    /// The page that was opened last, if it is that of the store at `home` still and opening it would find nothing to do.
+    pub(crate) fn kept(home: &Path, base: &Directory, mode: u32) -> Option<Arc<StorePage>> {
+        // By path, since the same directory may be found elsewhere with less rights.
+        let kept = lock(LAST.get()).as_ref().filter(|(at, _)| at == home).map(|(_, page)| Arc::clone(page));
+        kept.filter(|page| page.is_good(base, mode))
+    }
+
     /// Opens the page of the store at `home`, made if need be.
     pub(crate) fn open(home: &Path, base: &Directory, mode: u32) -> Result<Arc<StorePage>> {
-        let mut last = LAST.get().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // By path, since the same directory may be found elsewhere with less rights.
-        if let Some((_, page)) = last.as_ref().filter(|(at, page)| at == home && page.is_good(base, mode)) {
-            return Ok(Arc::clone(page));
-        }
         let page = Arc::new(StorePage::open_anew(base, mode)?);
-        *last = Some((home.to_path_buf(), Arc::clone(&page)));
+        lock(LAST.get()).replace((home.to_path_buf(), Arc::clone(&page)));
         Ok(page)
     }
 
@@ -104,7 +106,6 @@ impl StorePage {
         Ok(StorePage { map, inode: (stat.st_dev, stat.st_ino) })
     }
 
-    /// Whether opening the file at its path would lead to this page and find nothing to do.
     fn is_good(&self, base: &Directory, mode: u32) -> bool {
         base.status(STORE_FILE).is_ok_and(|stat| {
             (stat.st_dev, stat.st_ino) == self.inode
@@ -226,6 +227,11 @@ pub(super) fn inspect(file: BorrowedFd<'_>) -> Result<u64> {
     // Further ahead than that it is no id, and nobody takes it for one.
     let last_us = id::time_us(word(W_LAST_ID));
     Ok(if last_us < clock::wall_us().saturating_add(FAR_AHEAD_US) { last_us } else { 0 })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is replaced is replaced in one step.
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Whether an error says that there is no such store page or directory because somebody has removed them.

@@ -174,17 +174,23 @@ impl Store {
             access::check_default_store(home, &stat)?;
         }
         let access = Access::of_store(&stat);
-        for part in [crate::files::TMP, layout::PRIVATE] {
-            match directory::ensure(&base, part) {
-                Err(e) if ids::is_missing(&e) && base.own_status().is_ok_and(|stat| stat.st_nlink == 0) => {
-                    return Ok(None);
+        let page = match StorePage::kept(home, &base, access.file()) {
+            Some(page) => page,
+            None => {
+                for part in [crate::files::TMP, layout::PRIVATE] {
+                    match directory::ensure(&base, part) {
+                        Err(e) if ids::is_missing(&e) && base.own_status().is_ok_and(|stat| stat.st_nlink == 0) => {
+                            return Ok(None);
+                        }
+                        result => result.map_err(|e| {
+                            let part = part.to_string_lossy();
+                            Error::os(format_args!("making '{part}' in the store {}", home.display()), e)
+                        })?,
+                    }
                 }
-                result => result.map_err(|e| {
-                    Error::os(format_args!("making '{}' in the store {}", part.to_string_lossy(), home.display()), e)
-                })?,
+                StorePage::open(home, &base, access.file())?
             }
-        }
-        let page = StorePage::open(home, &base, access.file())?;
+        };
         Ok(Some(Store {
             home: home.to_path_buf(),
             number: homes::number(home),
