@@ -50,20 +50,26 @@ pub(crate) struct StorePage {
 
 /// The page that this process opened last stays mapped: a program that opens one channel after the other, with nothing of the
 /// store open in between, would spend a sixth of its time on it.
-static LAST: PerProcess<Mutex<Option<(PathBuf, Arc<StorePage>)>>> = PerProcess::new(Mutex::default);
+static LAST: PerProcess<Mutex<Option<Kept>>> = PerProcess::new(Mutex::default);
+
+/// A page, and its store's home: the same directory may be found elsewhere with less rights.
+#[derive(Debug)]
+struct Kept {
+    home: PathBuf,
+    page: Arc<StorePage>,
+}
 
 impl StorePage {
     /// The page that was opened last, if it is that of the store at `home` still and opening it would find nothing to do.
     pub(crate) fn kept(home: &Path, base: &Directory, mode: u32) -> Option<Arc<StorePage>> {
-        // By path, since the same directory may be found elsewhere with less rights.
-        let kept = lock(LAST.get()).as_ref().filter(|(at, _)| at == home).map(|(_, page)| Arc::clone(page));
-        kept.filter(|page| page.is_good(base, mode))
+        let last = lock(LAST.get()).as_ref().filter(|last| last.home == home).map(|last| Arc::clone(&last.page));
+        last.filter(|page| page.is_good(base, mode))
     }
 
     /// Opens the page of the store at `home`, made if need be.
     pub(crate) fn open(home: &Path, base: &Directory, mode: u32) -> Result<Arc<StorePage>> {
         let page = Arc::new(StorePage::open_anew(base, mode)?);
-        lock(LAST.get()).replace((home.to_path_buf(), Arc::clone(&page)));
+        lock(LAST.get()).replace(Kept { home: home.to_path_buf(), page: Arc::clone(&page) });
         Ok(page)
     }
 
