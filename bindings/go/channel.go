@@ -53,7 +53,7 @@ const lingering = 30 * time.Microsecond
 // Between two looks, of which each asks publishers to wake us when it finds nothing: the longer, the more messages one brings.
 const (
 	shortNap = time.Microsecond
-	longNap  = 8 * time.Microsecond
+	longNap  = 4 * time.Microsecond
 )
 
 // How many messages a stream of Messages may be ahead of its reader.
