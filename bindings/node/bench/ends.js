@@ -7,12 +7,8 @@ const zeromq = require('zeromq');
 
 const BATCH = 256;
 
-/** What came, looked at; answers how many that were. */
-function looked(contents, size) {
-  for (const content of contents) {
-    if (content.length !== size) throw new Error(`${content.length} bytes came instead of ${size}`);
-  }
-  return contents.length;
+function look(content, size) {
+  if (content.length !== size) throw new Error(`${content.length} bytes came instead of ${size}`);
 }
 
 exports.pubsub = {
@@ -64,11 +60,14 @@ exports.pubsub = {
     ready();
     for (let received = 0; received < count; ) {
       if (way === 'batch') {
-        received += looked((await channel.receiveBatch()).map((message) => message.content), size);
+        const messages = await channel.receiveBatch();
+        for (const message of messages) look(message.content, size);
+        received += messages.length;
         continue;
       }
       const message = await channel.receive();
-      received += looked([message.content], size);
+      look(message.content, size);
+      received++;
       if (back !== null) back.publish(message.content);
     }
     channel.close();
@@ -104,7 +103,8 @@ exports.zeromq = {
     ready();
     for (let received = 0; received < count; ) {
       const parts = await socket.receive();
-      received += looked(parts, size);
+      for (const part of parts) look(part, size);
+      received += parts.length;
       if (way === 'echo') await socket.send(parts);
     }
     socket.close();

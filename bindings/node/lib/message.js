@@ -166,16 +166,18 @@ class Fetcher {
     if (answer < 0) return this.#single(handle, queue, answer);
     if (answer === 0) return 0;
     const used = Number(out[0]);
-    // The memory of contents, and where in the scratch it begins.
+    // Memory of contents, and of the scratch what it is a copy of.
     let piece = null;
     let from = 0;
-    const { bytes, halves } = scratch;
+    let to = 0;
+    const { halves, memory } = scratch;
     for (let i = 0, at = 0; i < answer; i++) {
       const size = number(halves, at / 4);
       const alone = size > PIECE_SHARE;
-      if (!alone && (piece === null || at + size > from + piece.length)) {
-        piece = copied(bytes, at, Math.min(PIECE, used - at));
+      if (!alone && at + size > to) {
         from = at;
+        to = Math.min(at + PIECE, used);
+        piece = memory.slice(from, to);
       }
       queue.push(this.#unpack(scratch, at, alone ? null : piece, from));
       at += size;
@@ -195,11 +197,14 @@ class Fetcher {
     if (answer !== TOO_LARGE || needed <= this.#crossing) check(answer);
     const own = new Scratch(needed);
     const count = check(ps.fetchPacked(handle, own.bytes, needed, 0, out));
-    if (count > 0) queue.push(this.#unpack(own, 0, own.bytes, 0));
+    if (count > 0) queue.push(this.#unpack(own, 0, own.memory, 0));
     return count;
   }
 
-  /** Makes a message of the record at `at`. Its content is a part of `piece`, a copy of what lies from `from` on; null: a copy. */
+  /**
+   * Makes a message of the record at `at`. Its content is a part of `piece`, memory that what lies from `from` on was copied to;
+   * null: a copy.
+   */
   #unpack(scratch, at, piece, from) {
     const { bytes, words, halves } = scratch;
     const half = at / 4;
@@ -212,7 +217,7 @@ class Fetcher {
       words[at / 8 + 1],
       signed(halves, half + TIMESTAMP / 4),
       this.#topic.read(bytes, at + RECORD, topicLength),
-      piece === null ? copied(bytes, dataAt, dataLength) : piece.subarray(dataAt - from, dataAt - from + dataLength),
+      piece === null ? copied(bytes, dataAt, dataLength) : Buffer.from(piece, dataAt - from, dataLength),
       headersLength === 2 ? '{}' : this.#headers.read(bytes, headersAt, headersLength),
       number(halves, half + DROPPED / 4),
       mostlyZero(halves, words, half + EPOCH / 4),

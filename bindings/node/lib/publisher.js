@@ -72,10 +72,10 @@ class Publisher {
     const items = messages.map(item);
     let handled = 0;
     while (handled < items.length) {
-      const { count, bytes, headers } = nextPiece(items, handled);
+      const { count, headers } = nextPiece(items, handled);
       let published;
       try {
-        published = this.#publishPiece(items, handled, count, bytes, headers);
+        published = this.#publishPiece(items, handled, count, headers);
       } catch (error) {
         // As one batch: an error is told only when the first message has it.
         if (handled > 0) return handled;
@@ -120,19 +120,18 @@ class Publisher {
     if (this.closed) throw refusal('PS_ERR_CLOSED', `the publisher of '${this.#topic}' is closed`);
   }
 
-  #publishPiece(items, from, count, bytes, headers) {
+  #publishPiece(items, from, count, headers) {
     if (count === 1) {
       this.publish(contentOf(items[from]), headers);
       return 1;
     }
-    const data = bytes > PIECE ? Buffer.allocUnsafe(bytes) : piece;
     for (let i = 0, at = 0; i < count; i++) {
       const content = contentOf(items[from + i]);
-      data.set(content, at);
+      piece.set(content, at);
       lengths[i] = content.byteLength;
       at += content.byteLength;
     }
-    return this.#publishPacked(data, lengths, count, headers);
+    return this.#publishPacked(piece, lengths, count, headers);
   }
 
   #publishPacked(data, lengths, count, headers) {
@@ -166,7 +165,7 @@ function nextPiece(items, from) {
     if (jsonOf(items[at]) !== json || (at > from && bytes + byteLength > PIECE)) break;
     bytes += byteLength;
   }
-  return { count: at - from, bytes, headers: json === null ? undefined : items[from].headers };
+  return { count: at - from, headers: json === null ? undefined : items[from].headers };
 }
 
 function lengthsOf(lengths) {
