@@ -12,7 +12,7 @@ use super::{MessageFile, QUEUE};
 use crate::control::{self, Control, FullPolicy, Unusable};
 use crate::error::{Error, ErrorKind};
 use crate::message::id::{TOKEN, is_native};
-use crate::ring::{Counted, LOOK_MESSAGES, LOOK_US, Record, RingOutbox, Sender};
+use crate::ring::{Counted, LOOK_MESSAGES, LOOK_US, Opening, Record, RingOutbox, Sender};
 use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fd::{Fd, status};
@@ -134,7 +134,7 @@ impl Outbox {
 
     /// Whether a message for the ring lies in a file, which must be [linked](Outbox::deliver_file) then.
     pub(crate) fn wants_file(&self, record: &Record<'_>) -> bool {
-        self.ring.as_ref().is_some_and(|ring| ring.wants_file(record))
+        self.ring.as_ref().is_some_and(|ring| ring.wants_file(record.len()))
     }
 
     /// Puts a message into the ring.
@@ -171,7 +171,7 @@ impl Outbox {
         more: bool,
     ) -> Delivery {
         let Some(ring) = &self.ring else { return Delivery::Gone };
-        if sender.must_look(now_us) && self.is_abandoned() {
+        if sender.must_look(1, now_us) && self.is_abandoned() {
             return Delivery::Gone;
         }
         let pushed = ring.push_by(sender, base, &self.directory, record);
@@ -183,6 +183,23 @@ impl Outbox {
             crate::ring::Outcome::Taken => Delivery::Taken,
             outcome => self.delivery(outcome),
         }
+    }
+
+    /// Puts messages with the same opening into the ring, contents with ids from this one on, up to the first that must take
+    /// another way; answers how many. The receiver is told of them by [`finish`](Outbox::finish).
+    pub(crate) fn deliver_run_by(
+        &self,
+        sender: &mut Sender,
+        base: &Directory,
+        opening: &Opening,
+        run: (u64, &[&[u8]]),
+        now_us: u64,
+    ) -> usize {
+        let Some(ring) = &self.ring else { return 0 };
+        if sender.must_look(run.1.len(), now_us) && self.is_abandoned() {
+            return 0;
+        }
+        ring.push_run_by(sender, base, &self.directory, opening, run)
     }
 
     /// Ends a run of [`deliver_by`](Outbox::deliver_by): the receiver is woken. `Gone`: it has closed the channel.

@@ -86,7 +86,7 @@ impl Appender {
         let owner = status(&file).map_err(failed)?.st_uid;
         let file = Arc::new(Fd::new(file));
         Ok(Some(Appender {
-            ring: Ring { memory: SharedMemory::new(Arc::clone(&map), Arc::clone(&file)), layout: terms.layout },
+            ring: Ring::new(SharedMemory::new(Arc::clone(&map), Arc::clone(&file)), terms.layout),
             terms,
             map,
             directory,

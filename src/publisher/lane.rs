@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Delivery, Outbox};
 use crate::history::{self, Appended, Appender, Entry};
 use crate::message::v1;
-use crate::ring::{Record, Sender};
+use crate::ring::{Opening, Record, Sender};
 use crate::store::{FRESH_NS, Holder, Ids, Managed, Store, Target};
 use crate::sys::chaos;
 use crate::sys::clock::{Moment, TickingClock};
@@ -307,6 +307,43 @@ impl Lane {
         }
         chaos::point("publish.done");
         Ok(self.lines.len())
+    }
+
+    /// Publishes many messages with the same headers in order, as [`deliver`](Lane::deliver) does, up to the first that fails.
+    /// Answers how many were handled, and why it was not all.
+    pub(super) fn deliver_run(
+        &mut self,
+        topic: &str,
+        payloads: &[&[u8]],
+        headers: &str,
+        newest: &AtomicU64,
+        full_timeout: Duration,
+    ) -> (usize, Result<()>) {
+        let mut handled = 0;
+        loop {
+            handled += self.deliver_run_now(topic, &payloads[handled..], headers, newest);
+            chaos::point("publish.done");
+            let Some(data) = payloads.get(handled) else { return (handled, Ok(())) };
+            match self.deliver(topic, data, headers, Terms { full_timeout, newest, more: true }) {
+                Ok(_) => handled += 1,
+                Err(error) => return (handled, Err(error)),
+            }
+        }
+    }
+
+    /// Into the one ring that matches, by what is kept open: up to the first message that must take another way. To be
+    /// [finished](Lane::finish).
+    #[inline]
+    fn deliver_run_now(&mut self, topic: &str, payloads: &[&[u8]], headers: &str, newest: &AtomicU64) -> usize {
+        let (None, [Line { kept: Some(kept), .. }]) = (&self.managed, &mut self.lines[..]) else { return 0 };
+        let now_us = self.now.wall_us();
+        let Some(opening) = Opening::new(now_us, topic, headers) else { return 0 };
+        // What keeps it from getting ids, the other way tells.
+        let Ok(id) = self.ids.next_run(newest, self.now, &self.store, payloads.len()) else { return 0 };
+        LAST_REJECTED.set(0);
+        let taken = kept.outbox.deliver_run_by(&mut kept.sender, self.store.base(), &opening, (id, payloads), now_us);
+        kept.unfinished |= taken > 0;
+        taken
     }
 
     /// What the history had not by then, such a channel gets live: it must be known.

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use super::record::Record;
+use super::record::{Opening, Record};
 use super::words::Ref;
 use super::{FileLocks, Layout, Outcome, Producer, Ring, SharedMemory};
 use crate::control::{self, Control};
@@ -33,8 +33,8 @@ pub(crate) struct Sender {
 impl Sender {
     /// Whether it is time to see whether the receiver still lives: every [`LOOK_MESSAGES`] or 10 ms.
     #[inline]
-    pub(crate) fn must_look(&mut self, now_us: u64) -> bool {
-        self.since_look += 1;
+    pub(crate) fn must_look(&mut self, messages: usize, now_us: u64) -> bool {
+        self.since_look += messages as u32;
         let due = self.since_look >= LOOK_MESSAGES || now_us.saturating_sub(self.looked_us) >= LOOK_US;
         if due {
             (self.since_look, self.looked_us) = (0, now_us);
@@ -101,7 +101,7 @@ impl RingOutbox {
     pub(crate) fn new(layout: Layout, control: &Control, file: Fd, open: &Arc<AtomicUsize>) -> RingOutbox {
         let file = Arc::new(file);
         RingOutbox {
-            ring: Ring { memory: SharedMemory::new(Arc::clone(control.map()), Arc::clone(&file)), layout },
+            ring: Ring::new(SharedMemory::new(Arc::clone(control.map()), Arc::clone(&file)), layout),
             file,
             idle: Mutex::default(),
             hint: AtomicU32::new(random::number()),
@@ -110,8 +110,8 @@ impl RingOutbox {
     }
 
     /// Whether a message of this length lies in a file: a quarter of a chunk at most is left unused at its end.
-    pub(crate) fn wants_file(&self, record: &Record<'_>) -> bool {
-        record.len() > self.ring.layout.chunk_size as usize / 4
+    pub(crate) fn wants_file(&self, record_len: usize) -> bool {
+        record_len > self.ring.layout.chunk_size as usize / 4
     }
 
     /// Publishes a record. `wake` writes to the FIFO.
@@ -142,6 +142,30 @@ impl RingOutbox {
         let unlink = |tag| unlink(base, directory, tag);
         let fill = |memory: &SharedMemory, at| record.write(memory, at);
         sender.producer.push(&self.ring, record.len() as u32, fill, unlink)
+    }
+
+    /// Puts records with the same opening into the queue, the contents of `payloads` with ids from this one on, up to the first
+    /// that is refused or wants a file; answers how many. To be [finished](RingOutbox::finish).
+    pub(crate) fn push_run_by(
+        &self,
+        sender: &mut Sender,
+        base: &Directory,
+        directory: &[u8],
+        opening: &Opening,
+        (id, payloads): (u64, &[&[u8]]),
+    ) -> usize {
+        let unlink = |tag| unlink(base, directory, tag);
+        for (i, data) in payloads.iter().enumerate() {
+            let len = opening.record_len(data);
+            if self.wants_file(len) {
+                return i;
+            }
+            let fill = |memory: &SharedMemory, at| opening.write(id + i as u64, data, memory, at);
+            if !matches!(sender.producer.push(&self.ring, len as u32, fill, unlink), Outcome::Taken) {
+                return i;
+            }
+        }
+        payloads.len()
     }
 
     /// Ends what was pushed; `pushed` is what became of the last.
