@@ -166,7 +166,9 @@ psgo_result psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data
         return result(code, 0);
     }
     /* Masking takes two system calls, three times as long as publishing. With one channel it can wait until a signal has
-     * come: nobody has the message then, so it is published anew. With several, some would have it. */
+     * come: nobody has the message then, so it is published anew, with all of its time. With several, some would have it,
+     * and the others' wait is over. (Of a second channel that has come since the last message and is full already, that
+     * becomes true if a signal comes during just this wait: it counts as having refused.) */
     code = waits && alone ? ps_publisher_publish((ps_publisher *)publisher, data, len, headers) : PS_ERR_INTERRUPTED;
     if (code == PS_ERR_INTERRUPTED) {
         sigset_t before;

@@ -66,13 +66,15 @@ class Scratch {
     this.words = new BigUint64Array(this.memory);
     this.halves = new Uint32Array(this.memory);
   }
-
 }
 
 // Words by the index of their lower half, without a bigint in between where none is asked for: it costs an allocation.
 const number = (halves, at) => halves[at] + halves[at + 1] * HIGH_HALF;
 const signed = (halves, at) => halves[at] + (halves[at + 1] | 0) * HIGH_HALF;
 const mostlyZero = (halves, words, at) => (halves[at] === 0 && halves[at + 1] === 0 ? 0n : words[at / 2]);
+
+// Longer texts are not worth comparing, nor keeping.
+const REMEMBERED = 256;
 
 /** A text that mostly is the one before. */
 class Remembered {
@@ -81,6 +83,7 @@ class Remembered {
 
   /** The text of `length` bytes from `at` on. */
   read(bytes, at, length) {
+    if (length > REMEMBERED) return bytes.toString('utf8', at, at + length);
     const known = this.#bytes;
     let same = length === known.length;
     for (let i = 0; same && i < length; i++) same = bytes[at + i] === known[i];
