@@ -34,8 +34,9 @@ use crate::topics::Resume;
 const CAPACITY_MESSAGES: u64 = 16_384;
 /// Default bound of the unread bytes.
 const CAPACITY_BYTES: u64 = 64 << 20;
-/// The FIFO gets its turn after this many messages from the ring.
-const TURN: usize = 64;
+/// The FIFO gets its turn after this many messages from the ring: a look costs up to four system calls once the descriptor is
+/// used.
+const TURN: usize = 256;
 /// Fetching again and again from a ring that is empty looks at the FIFO this often, since that is a system call. It takes
 /// longer than this to publish there, so that only a message which another process is publishing meanwhile comes late.
 const IDLE_LOOK_NS: u64 = 2_000;
