@@ -185,15 +185,16 @@ lib = _declare(_load())
 # The calls that are made for each message, once more: without argtypes, ctypes passes bytes, None, and what `argument` and
 # byref() made, as they are, in half the time. All else is for the caller to see to: a str or an int would go for an
 # address, and a number is passed as an int (which libffi widens), so it must be no more than that holds.
-# They let other threads run meanwhile, though some take less time than that: a thread that only publishes would keep those
+# These let other threads run meanwhile, though they take less time than that: a thread that only publishes would keep those
 # that receive from running for so long that a queue fills.
-fetch: Callable[..., int] = lib["ps_fetch"]
 publish: Callable[..., int] = lib["ps_publish"]
 publisher_publish: Callable[..., int] = lib["ps_publisher_publish"]
 INT_MAX = (1 << 30) - 1  # rather less than an int's, since numbers of one digit are compared faster
 
-#: The one that does not: it is called behind one that does.
-free_batch: Any = PyDLL(lib._name, handle=lib._handle)["ps_message_free_batch"]
+# These do not wait, and keep Python's lock.
+_locked = PyDLL(lib._name, handle=lib._handle)
+fetch: Callable[..., int] = _locked["ps_fetch"]
+free_batch: Any = _locked["ps_message_free_batch"]
 free_batch.restype = None
 
 
