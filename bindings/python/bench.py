@@ -232,16 +232,16 @@ def main() -> int:
         return 1
     kind = "processor time" if options.cpu else "time"
     print(f"64-byte messages, {options.count} a run, microseconds of {kind} a message (ratio: times as fast as ...)")
-    print(f"{'':32}{'pubsub':>9}{'pyzmq':>9}{'ratio':>9}{'formix':>10}{'ratio':>9}")
+    print(f"{'':32}{'pubsub':>9}{'pyzmq':>9}{'ratio':>10}{'formix':>10}{'ratio':>10}")
     for what, figure in ours.items():
         peer = "send one: Publisher.publish" if what.startswith("send") else "receive one: fetch"
         other = "send one: publish()" if what.startswith("send") else "receive one: fetch"
         line = f"{what:32}{figure:9.2f}"
         for figures, name, width in ((zmq, peer, 9), (formix, what if what in formix else other, 10)):
             if name in figures:
-                line += f"{figures[name]:{width}.2f}{figures[name] / figure:8.2f}x"
+                line += f"{figures[name]:{width}.2f}{figures[name] / figure:9.2f}x"
             else:
-                line += " " * (width - 1) + "-" + " " * 8 + "-"
+                line += " " * (width - 1) + "-" + " " * 9 + "-"
         print(line)
     return 0
 
