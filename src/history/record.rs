@@ -62,7 +62,7 @@ impl<'a> Entry<'a> {
         if !terms.sums {
             return None;
         }
-        let sum = self.head(terms).first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+        let [sum, ..] = self.head(terms);
         let tag = (sum ^ sum >> 32) as u32;
         Some((0..TAGS).map(move |more| tag.wrapping_add(more)))
     }
