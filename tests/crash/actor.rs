@@ -4,13 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pubsub::{Channel, ChannelOptions, ErrorKind, FullPolicy, Publisher, PublisherOptions, Transport, last_rejected};
+use pubsub::{
+    Channel, ChannelOptions, ErrorKind, FullPolicy, PackError, Payload, Publisher, PublisherOptions, Transport,
+    last_rejected,
+};
 
 use crate::journal::{Event, Journal, NONE_TOOK, now};
 use crate::payload;
 
 pub const TOPICS: [&str; 6] = ["t.one", "t.two", "t.three.deep", "u.one", "solo.a", "solo.b"];
 pub const PATTERNS: [&str; 7] = ["t.=", "t.+", "=.one", "u.one", "solo.a", "solo.b", "=.+"];
+
+/// Words of a buffer for packed records.
+const WORDS: usize = 2048;
 
 /// How a receiver's channel is opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,6 +77,31 @@ impl Sender {
         self.journal.note(now(), Event::Answered { seq, taken, rejected });
         rejected == 0 && taken != NONE_TOOK
     }
+
+    /// Publishes the next messages as a batch; whether all were handled.
+    pub fn send_batch(&mut self, topic: usize, lens: &[usize]) -> bool {
+        let (first, begun) = (self.seq, now());
+        self.seq += lens.len() as u64;
+        // Long enough to say by themselves who they are: messages with the same headers are what batches are quick with.
+        let contents: Vec<Vec<u8>> =
+            (first..).zip(lens).map(|(seq, &len)| payload::content(self.number, seq, len.max(payload::HEAD))).collect();
+        for seq in first..self.seq {
+            self.journal.note(begun, Event::Begun { seq, topic: topic as u64 });
+        }
+        let payloads: Vec<_> = contents.iter().map(|data| Payload { data, headers: None }).collect();
+        let handled = match self.publishers[topic].publish_batch(&payloads) {
+            Ok(handled) => handled,
+            Err(error) if matches!(error.kind(), ErrorKind::QueueFull | ErrorKind::StoreFull) => 0,
+            Err(error) => panic!("publisher {} at {first}: {error}", self.number),
+        };
+        // What stands behind the first that would fail was not tried. Any may have been refused by some of the channels: their
+        // counts tell.
+        for (seq, i) in (first..self.seq).zip(0..=handled) {
+            let taken = if i < handled { 1 } else { NONE_TOOK };
+            self.journal.note(now(), Event::Answered { seq, taken, rejected: 1 });
+        }
+        handled == lens.len()
+    }
 }
 
 pub struct Receiver {
@@ -118,6 +149,32 @@ impl Receiver {
                 false
             }
         }
+    }
+
+    /// Takes what is there and fits into a buffer, as packed records; whether there was something.
+    pub fn take_packed(&mut self) -> bool {
+        let mut buffer = [0; WORDS];
+        let (records, bytes) = match self.channel.fetch_packed(&mut buffer, Some(Duration::ZERO)) {
+            Ok((0, _)) | Err(PackError::TooSmall(_)) => return self.take(None),
+            fetched => fetched.unwrap_or_else(|error| panic!("session {}: {error:?}", self.session)),
+        };
+        let mut rest = &buffer[..bytes / 8];
+        for _ in 0..records {
+            // As `ps_packed_record` in `pubsub.h` tells.
+            let (record, behind) = rest.split_at(rest[0] as usize / 8);
+            let bytes: Vec<u8> = record.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            let half = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+            let headers_at = 72 + half(56);
+            let texts_end = headers_at + half(60);
+            let headers = std::str::from_utf8(&bytes[headers_at..texts_end]).expect("NOT WHOLE: headers");
+            let data = &bytes[texts_end.next_multiple_of(8)..][..record[6] as usize];
+            let (publisher, seq) =
+                payload::check_parts(data, headers).unwrap_or_else(|what| panic!("NOT WHOLE: {what}"));
+            let (session, id, dropped_before) = (self.session, record[1], record[3]);
+            self.journal.note(now(), Event::Got { session, publisher, seq, id, dropped_before });
+            rest = behind;
+        }
+        true
     }
 
     fn note_drained(&mut self, before: u64) {

@@ -3,7 +3,7 @@
 use pubsub::{HeaderValue, Headers, Message};
 
 /// What stands at the beginning of a content that is long enough: magic, publisher, number, length, checksum.
-const HEAD: usize = 40;
+pub const HEAD: usize = 40;
 const MAGIC: &[u8; 8] = b"crashtst";
 
 /// Adler-32: formix-pubsub programs compute it with `zlib`.
@@ -48,8 +48,12 @@ pub fn headers(publisher: u64, seq: u64, len: usize) -> Option<Headers> {
 
 /// Who sent it; an error says what is not as it was sent.
 pub fn check(message: &Message) -> Result<(u64, u64), String> {
-    let data = message.data();
-    let headers = message.headers();
+    check_parts(message.data(), message.headers_json())
+}
+
+/// The same of a content and the text of its headers.
+pub fn check_parts(data: &[u8], headers_json: &str) -> Result<(u64, u64), String> {
+    let headers = Headers::parse(headers_json).map_err(|error| format!("{error}: {headers_json}"))?;
     let header = |name: &str| match headers.get(name) {
         Some(HeaderValue::Int(value)) => Some(*value as u64),
         _ => None,
@@ -62,7 +66,7 @@ pub fn check(message: &Message) -> Result<(u64, u64), String> {
     let (publisher, seq, len) = match (header("publisher"), header("seq"), header("len")) {
         (Some(publisher), Some(seq), Some(len)) => (publisher, seq, len),
         _ if data.len() >= HEAD && data[..8] == MAGIC[..] => (word(0), word(1), word(2)),
-        _ => return Err(format!("no head and no headers: {} bytes, {}", data.len(), message.headers_json())),
+        _ => return Err(format!("no head and no headers: {} bytes, {}", data.len(), headers_json)),
     };
     if data.len() as u64 != len || data != content(publisher, seq, data.len()) {
         return Err(format!("message {seq} of publisher {publisher} is not whole ({} of {len} bytes)", data.len()));

@@ -89,7 +89,14 @@ fn publish_with(role: &Role, number: u64, mut sender: Sender) {
         } else {
             payload::size(random.random())
         };
-        let taken = sender.send(topics[random.random_range(0..topics.len())], len);
+        let topic = topics[random.random_range(0..topics.len())];
+        let taken = if count == 0 && i % 16 == 15 {
+            let lens: Vec<usize> =
+                (0..random.random_range(2..100)).map(|_| payload::size(random.random()) % 6000).collect();
+            sender.send_batch(topic, &lens)
+        } else {
+            sender.send(topic, len)
+        };
         if pace > 0 {
             std::thread::sleep(Duration::from_micros(pace));
         } else if !taken {
@@ -127,8 +134,9 @@ fn receive(role: &Role) {
             }
         }
         // Not for ever, whatever publishers do: the end must be seen.
-        for _ in 0..2_000 {
-            if !receiver.take(None) {
+        for i in 0..2_000 {
+            let taken = if i % 2 == 1 { receiver.take_packed() } else { receiver.take(None) };
+            if !taken {
                 break;
             }
         }
