@@ -2,30 +2,28 @@
 
 #![forbid(unsafe_code)]
 
+mod fetch;
 mod making;
+mod sources;
 
 use std::io;
-use std::ops::ControlFlow;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
-use std::time::Duration;
 
 use crate::control::{FullPolicy, Terms, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Inbox;
-use crate::message::Message;
 use crate::message::id::TOKEN;
 use crate::monitor::Monitor;
-use crate::packed;
 use crate::replay::{Beginning, Replay};
 use crate::ring::RingInbox;
 use crate::store::{self, ChannelStats, Store};
 use crate::sys::chaos;
-use crate::sys::clock::{self, Deadline};
+use crate::sys::clock;
 use crate::sys::fd::Fd;
-use crate::sys::fifo::{self, Wait};
+use crate::sys::fifo;
 use crate::sys::process;
 use crate::topic::Pattern;
 use crate::topics::Resume;
@@ -34,13 +32,6 @@ use crate::topics::Resume;
 const CAPACITY_MESSAGES: u64 = 16_384;
 /// Default bound of the unread bytes.
 const CAPACITY_BYTES: u64 = 64 << 20;
-/// The FIFO gets its turn after this many messages from the ring: a look costs up to four system calls once the descriptor is
-/// used.
-const TURN: usize = 256;
-/// Fetching again and again from a ring that is empty looks at the FIFO this often, since that is a system call. It takes
-/// longer than this to publish there, so that only a message which another process is publishing meanwhile comes late.
-const IDLE_LOOK_NS: u64 = 2_000;
-
 /// How to open a channel. `ChannelOptions::default()` is right for most.
 #[derive(Debug, Clone, Default)]
 pub struct ChannelOptions {
@@ -324,331 +315,6 @@ impl Channel {
     /// Reads [`stats`](Channel::stats) from elsewhere, also while this channel receives.
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
-    }
-
-    /// Messages know which store they came from.
-    fn marked(&self, mut message: Message) -> Message {
-        message.set_home(self.store.number());
-        message
-    }
-
-    /// The next message from the ring or the FIFO.
-    fn next(&mut self) -> Result<Option<Message>> {
-        match self.next_from_ring()? {
-            None => self.next_beside(),
-            message => Ok(message),
-        }
-    }
-
-    /// The next message from the ring, if there is one and it is the ring's turn.
-    #[inline]
-    fn next_from_ring(&mut self) -> Result<Option<Message>> {
-        if !self.is_rings_turn() {
-            return Ok(None);
-        }
-        let Some(ring) = &mut self.ring else { return Ok(None) };
-        self.turn += 1;
-        let message = ring.next()?;
-        Ok(message.map(|message| self.marked(message)))
-    }
-
-    /// Whether nothing comes before what is in the ring, if there is one.
-    #[inline]
-    fn is_rings_turn(&self) -> bool {
-        self.turn < TURN && !self.inbox.has_returned() && self.replay.is_none()
-    }
-
-    /// Whether what is not in the ring must be looked at, now that there is nothing more in the ring, or its turn is over.
-    fn is_beside_due(&mut self) -> bool {
-        if self.ring.is_none()
-            || self.replay.is_some()
-            || self.turn >= TURN
-            || self.inbox.is_fd_used()
-            || self.inbox.has_more()
-        {
-            return true;
-        }
-        let now = clock::monotonic_ns();
-        let due = now.wrapping_sub(self.looked) >= IDLE_LOOK_NS;
-        if due {
-            self.looked = now;
-        }
-        due
-    }
-
-    /// The next message when the ring is empty, or it is the turn of something else.
-    #[cold]
-    fn next_beside(&mut self) -> Result<Option<Message>> {
-        let message = self.take_beside()?;
-        Ok(message.map(|message| self.marked(message)))
-    }
-
-    fn take_beside(&mut self) -> Result<Option<Message>> {
-        if self.replay.is_some() { self.next_after_replay() } else { self.next_from_fifo() }
-    }
-
-    /// What the caller gave back, then what histories have, then what is new and was not in them.
-    fn next_after_replay(&mut self) -> Result<Option<Message>> {
-        if self.inbox.has_returned() {
-            return self.inbox.next();
-        }
-        let Some(mut replay) = self.replay.take() else { return Ok(None) };
-        let next = self.next_of(&mut replay);
-        self.replay = Some(replay);
-        next
-    }
-
-    fn next_of(&mut self, replay: &mut Replay) -> Result<Option<Message>> {
-        if let Some(message) = replay.next(&self.store)? {
-            self.inbox.shared().0.count_received(1);
-            if replay.has_message() {
-                self.inbox.keep_token()?;
-            }
-            return Ok(Some(message));
-        }
-        // Without `self.replay`, as if there was none.
-        while let Some(message) = self.next()? {
-            if let Some(message) = replay.live(message) {
-                return Ok(Some(message));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The next message when the ring is empty, or it is the FIFO's turn.
-    fn next_from_fifo(&mut self) -> Result<Option<Message>> {
-        let Some(ring) = &mut self.ring else { return self.inbox.next() };
-        self.turn = 0;
-        let used = self.inbox.is_fd_used();
-        let message = self.inbox.next()?;
-        if message.is_some() {
-            if used && ring.has_message() {
-                self.inbox.keep_token()?;
-            }
-            return Ok(message);
-        }
-        if let Some(message) = ring.next()? {
-            if used && ring.has_message() {
-                self.inbox.keep_token()?;
-            }
-            return Ok(Some(message));
-        }
-        ring.rest();
-        // The bell costs publishers a system call, so it is armed for waits, and for who waits on the descriptor.
-        if used && !ring.arm() {
-            let message = ring.next()?;
-            if message.is_some() && ring.has_message() {
-                self.inbox.keep_token()?;
-            }
-            return Ok(message);
-        }
-        Ok(None)
-    }
-
-    /// The next message, or `None` at once.
-    pub fn fetch(&mut self) -> Result<Option<Message>> {
-        self.here()?;
-        if let Some(message) = self.next_from_ring()? {
-            return Ok(Some(message));
-        }
-        if !self.is_beside_due() {
-            return Ok(None);
-        }
-        let message = self.next_beside()?;
-        if message.is_none() {
-            self.inbox.check_directory()?;
-        }
-        Ok(message)
-    }
-
-    /// The next message; waits up to `timeout` for one (`None`: without end). `Ok(None)`: it timed out.
-    ///
-    /// The wait also ends with [`Interrupted`](ErrorKind::Interrupted): by an [`Interrupter`], or when a signal was
-    /// handled in this thread.
-    pub fn fetch_wait(&mut self, timeout: Option<Duration>) -> Result<Option<Message>> {
-        if timeout == Some(Duration::ZERO) {
-            return self.fetch();
-        }
-        // What is there needs no clock.
-        self.here()?;
-        self.check_interrupt()?;
-        if let Some(message) = self.next_from_ring()? {
-            return Ok(Some(message));
-        }
-        self.fetch_until(Deadline::after(timeout), Channel::next)
-    }
-
-    #[inline]
-    fn check_interrupt(&self) -> Result<()> {
-        if self.interrupt.pending.load(Relaxed) && self.interrupt.pending.swap(false, SeqCst) {
-            return Err(Error::new(
-                ErrorKind::Interrupted,
-                format_args!("the wait on '{}' was interrupted", self.topic),
-            ));
-        }
-        Ok(())
-    }
-
-    /// What `take` takes; waits for it.
-    fn fetch_until<T, E: From<Error>>(
-        &mut self,
-        deadline: Deadline,
-        mut take: impl FnMut(&mut Channel) -> std::result::Result<Option<T>, E>,
-    ) -> std::result::Result<Option<T>, E> {
-        self.here()?;
-        loop {
-            self.check_interrupt()?;
-            if let Some(taken) = take(self)? {
-                return Ok(Some(taken));
-            }
-            // Again: looking for a message has taken the interrupt's wake-up from the FIFO if it came since.
-            if self.interrupt.pending.load(SeqCst) {
-                continue;
-            }
-            let remaining = deadline.remaining();
-            if remaining == Some(Duration::ZERO) {
-                return Ok(None);
-            }
-            let mut pause = remaining;
-            if let Some(ring) = &mut self.ring {
-                if ring.comes_soon() || !ring.arm() {
-                    continue;
-                }
-                // It may be early for what a receiver at rest does.
-                if let Some(early) = ring.rest() {
-                    pause = Some(pause.map_or(early, |pause| pause.min(early)));
-                }
-            }
-            if self.inbox.wait(pause)? == Wait::Signal {
-                // When its handler called the interrupter, that ended this wait, too.
-                self.interrupt.pending.store(false, SeqCst);
-                let text = format_args!("the wait on '{}' was interrupted by a signal", self.topic);
-                return Err(Error::new(ErrorKind::Interrupted, text).into());
-            }
-        }
-    }
-
-    /// Waits for the first message, then takes what is there, up to `max`, onto the end of `messages`. The answer is
-    /// how many. Errors after the first message are left to the next call.
-    pub fn fetch_batch(&mut self, messages: &mut Vec<Message>, max: usize, timeout: Option<Duration>) -> Result<usize> {
-        if max == 0 {
-            return Ok(0);
-        }
-        self.linger(max, timeout);
-        let Some(first) = self.fetch_wait(timeout)? else { return Ok(0) };
-        messages.push(first);
-        let mut count = 1;
-        while count < max {
-            if self.is_rings_turn() {
-                if let Some(ring) = &mut self.ring {
-                    let Ok(taken) = ring.next_batch(messages, (max - count).min(TURN - self.turn)) else { break };
-                    let new = messages.len() - taken;
-                    messages[new..].iter_mut().for_each(|message| message.set_home(self.store.number()));
-                    self.turn += taken;
-                    count += taken;
-                }
-            }
-            if count == max || !self.is_beside_due() {
-                break;
-            }
-            match self.next_beside() {
-                Ok(Some(message)) => messages.push(message),
-                Ok(None) | Err(_) => break,
-            }
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    /// Like [`fetch_batch`](Channel::fetch_batch), but writes packed records (see `ps_packed_record` in `pubsub.h`)
-    /// into `buffer`, as many as fit. Answers how many records and how many bytes they take.
-    pub fn fetch_packed(
-        &mut self,
-        buffer: &mut [u64],
-        timeout: Option<Duration>,
-    ) -> std::result::Result<(usize, usize), PackError> {
-        self.here()?;
-        self.linger(usize::MAX, timeout);
-        let packed = if timeout == Some(Duration::ZERO) {
-            let packed = self.pack(buffer)?;
-            if packed.is_none() {
-                self.inbox.check_directory()?;
-            }
-            packed
-        } else {
-            self.fetch_until(Deadline::after(timeout), |channel| channel.pack(buffer))?
-        };
-        Ok(packed.map_or((0, 0), |(records, words)| (records, words * 8)))
-    }
-
-    /// Who may wait for messages, and takes many, lets some come.
-    #[inline]
-    fn linger(&mut self, max: usize, timeout: Option<Duration>) {
-        if let Some(ring) = self.ring.as_mut().filter(|_| timeout != Some(Duration::ZERO)) {
-            ring.linger(max);
-        }
-    }
-
-    /// Writes what is there into `buffer`, as much as fits: how many records, and words; `None`: there is nothing.
-    fn pack(&mut self, buffer: &mut [u64]) -> std::result::Result<Option<(usize, usize)>, PackError> {
-        let (mut records, mut used) = (0, 0);
-        loop {
-            let mut whole = None;
-            if self.is_rings_turn() {
-                if let Some(ring) = &mut self.ring {
-                    match ring.next_packed(&mut buffer[used..], TURN - self.turn) {
-                        Ok(packed) => {
-                            self.turn += packed.records;
-                            (records, used) = (records + packed.records, used + packed.words);
-                            whole = packed.left;
-                        }
-                        Err(error) if records == 0 => return Err(error.into()),
-                        Err(_) => break,
-                    }
-                }
-            }
-            if whole.is_none() && (records == 0 || self.is_beside_due()) {
-                whole = match self.next_beside() {
-                    Ok(message) => message,
-                    Err(error) if records == 0 => return Err(error.into()),
-                    Err(_) => break,
-                };
-            }
-            let Some(message) = whole else { break };
-            match packed::write(&message, &mut buffer[used..]) {
-                Some(words) => (records, used) = (records + 1, used + words),
-                None => {
-                    let needed = packed::words(&message) * 8;
-                    self.inbox.put_back(message)?;
-                    if records == 0 {
-                        return Err(PackError::TooSmall(needed));
-                    }
-                    break;
-                }
-            }
-        }
-        Ok((records > 0).then_some((records, used)))
-    }
-
-    /// Calls back with each message until the callback breaks or `timeout` has passed in all (`None`: without end; zero:
-    /// takes what is there). Answers how many messages were handled. Ends early as [`fetch_wait`](Channel::fetch_wait)
-    /// does.
-    pub fn subscribe(
-        &mut self,
-        mut callback: impl FnMut(&Message) -> ControlFlow<()>,
-        timeout: Option<Duration>,
-    ) -> Result<u64> {
-        let deadline = Deadline::after(timeout);
-        let no_wait = timeout == Some(Duration::ZERO);
-        let mut handled = 0;
-        loop {
-            let message = if no_wait { self.fetch()? } else { self.fetch_until(deadline, Channel::next)? };
-            let Some(message) = message else { return Ok(handled) };
-            handled += 1;
-            if callback(&message).is_break() || (!no_wait && deadline.passed()) {
-                return Ok(handled);
-            }
-        }
     }
 
     /// Closes it: what is unread is gone. Dropping a channel does the same and ignores errors.

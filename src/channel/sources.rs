@@ -1,0 +1,137 @@
+//! Where a channel's next message comes from: what was given back, histories, the ring, the FIFO.
+
+#![forbid(unsafe_code)]
+
+use super::Channel;
+use crate::error::Result;
+use crate::message::Message;
+use crate::replay::Replay;
+use crate::sys::clock;
+
+/// The FIFO gets its turn after this many messages from the ring: a look costs up to four system calls once the descriptor is
+/// used.
+pub(super) const TURN: usize = 256;
+/// Fetching again and again from a ring that is empty looks at the FIFO this often, since that is a system call. It takes
+/// longer than this to publish there, so that only a message which another process is publishing meanwhile comes late.
+const IDLE_LOOK_NS: u64 = 2_000;
+
+impl Channel {
+    /// Messages know which store they came from.
+    pub(super) fn marked(&self, mut message: Message) -> Message {
+        message.set_home(self.store.number());
+        message
+    }
+
+    /// The next message from the ring or the FIFO.
+    pub(super) fn next(&mut self) -> Result<Option<Message>> {
+        match self.next_from_ring()? {
+            None => self.next_beside(),
+            message => Ok(message),
+        }
+    }
+
+    /// The next message from the ring, if there is one and it is the ring's turn.
+    #[inline]
+    pub(super) fn next_from_ring(&mut self) -> Result<Option<Message>> {
+        if !self.is_rings_turn() {
+            return Ok(None);
+        }
+        let Some(ring) = &mut self.ring else { return Ok(None) };
+        self.turn += 1;
+        let message = ring.next()?;
+        Ok(message.map(|message| self.marked(message)))
+    }
+
+    /// Whether nothing comes before what is in the ring, if there is one.
+    #[inline]
+    pub(super) fn is_rings_turn(&self) -> bool {
+        self.turn < TURN && !self.inbox.has_returned() && self.replay.is_none()
+    }
+
+    /// Whether what is not in the ring must be looked at, now that there is nothing more in the ring, or its turn is over.
+    pub(super) fn is_beside_due(&mut self) -> bool {
+        if self.ring.is_none()
+            || self.replay.is_some()
+            || self.turn >= TURN
+            || self.inbox.is_fd_used()
+            || self.inbox.has_more()
+        {
+            return true;
+        }
+        let now = clock::monotonic_ns();
+        let due = now.wrapping_sub(self.looked) >= IDLE_LOOK_NS;
+        if due {
+            self.looked = now;
+        }
+        due
+    }
+
+    /// The next message when the ring is empty, or it is the turn of something else.
+    #[cold]
+    pub(super) fn next_beside(&mut self) -> Result<Option<Message>> {
+        let message = self.take_beside()?;
+        Ok(message.map(|message| self.marked(message)))
+    }
+
+    fn take_beside(&mut self) -> Result<Option<Message>> {
+        if self.replay.is_some() { self.next_after_replay() } else { self.next_from_fifo() }
+    }
+
+    /// What the caller gave back, then what histories have, then what is new and was not in them.
+    fn next_after_replay(&mut self) -> Result<Option<Message>> {
+        if self.inbox.has_returned() {
+            return self.inbox.next();
+        }
+        let Some(mut replay) = self.replay.take() else { return Ok(None) };
+        let next = self.next_of(&mut replay);
+        self.replay = Some(replay);
+        next
+    }
+
+    fn next_of(&mut self, replay: &mut Replay) -> Result<Option<Message>> {
+        if let Some(message) = replay.next(&self.store)? {
+            self.inbox.shared().0.count_received(1);
+            if replay.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(Some(message));
+        }
+        // Without `self.replay`, as if there was none.
+        while let Some(message) = self.next()? {
+            if let Some(message) = replay.live(message) {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next message when the ring is empty, or it is the FIFO's turn.
+    fn next_from_fifo(&mut self) -> Result<Option<Message>> {
+        let Some(ring) = &mut self.ring else { return self.inbox.next() };
+        self.turn = 0;
+        let used = self.inbox.is_fd_used();
+        let message = self.inbox.next()?;
+        if message.is_some() {
+            if used && ring.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(message);
+        }
+        if let Some(message) = ring.next()? {
+            if used && ring.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(Some(message));
+        }
+        ring.rest();
+        // The bell costs publishers a system call, so it is armed for waits, and for who waits on the descriptor.
+        if used && !ring.arm() {
+            let message = ring.next()?;
+            if message.is_some() && ring.has_message() {
+                self.inbox.keep_token()?;
+            }
+            return Ok(message);
+        }
+        Ok(None)
+    }
+}
