@@ -23,8 +23,8 @@ use crate::sys::fd::Fd;
 /// Memory is given back at most this often: in a queue that fills and drains a thousand times a second, taking it anew each
 /// time would cost more than the messages.
 const REST_NS: u64 = 10_000_000;
-/// How long a receiver waits before it looks for messages again: the longest is enough for some twenty, and comes only while
-/// a stream of them runs.
+/// How long a receiver waits before it looks for messages again: the longest is enough for a hundred of a batch, and comes only
+/// while a stream of them runs.
 const NAP_MIN_NS: u64 = 100;
 const NAP_MAX_NS: u64 = 4_000;
 /// With as many messages as this there is no need to wait for more.
