@@ -8,9 +8,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use axum::extract::ws::Utf8Bytes;
 use pubsub::{Channel, ChannelOptions, ErrorKind, FullPolicy, Message, MessageKind, Pattern};
 use tokio::sync::Notify;
 
@@ -18,11 +17,14 @@ use super::doorbell::Doorbell;
 use super::frames::{self, Position};
 use super::metrics;
 use super::queue::{Member, Queue};
+use super::wire::Frame;
 
 /// So many messages are taken from a channel before other tasks have their turn.
 const BURST: usize = 256;
 /// And about so many bytes.
 const BURST_BYTES: usize = 1 << 20;
+/// So many sockets are written to by one task before it ends.
+const SHARE: usize = 32;
 /// A channel that gives so many errors and no message has failed.
 const CORRUPT_MAX: u32 = 100;
 
@@ -30,11 +32,11 @@ const CORRUPT_MAX: u32 = 100;
 #[derive(Debug)]
 pub struct Delivery {
     /// Its frame.
-    pub text: Utf8Bytes,
+    pub frame: Frame,
     /// Its topic, where the pattern is not; empty else.
     pub topic: Arc<str>,
     /// The feed's pattern.
-    pub pattern: Utf8Bytes,
+    pub pattern: Arc<str>,
     /// Its place in the topic's history, if that is managed.
     pub position: Option<Position>,
     /// Messages that were lost just before it.
@@ -67,7 +69,7 @@ impl Delivery {
             })
         };
         Delivery {
-            text: text.into(),
+            frame: text.into(),
             topic: if pattern.is_exact { Arc::default() } else { message.topic().into() },
             pattern: pattern.text.clone(),
             position,
@@ -79,7 +81,7 @@ impl Delivery {
     #[cfg(test)]
     pub fn for_test(text: &str) -> Delivery {
         let (pattern, topic) = ("p".into(), Arc::default());
-        Delivery { text: text.into(), topic, pattern, position: None, missed: 0, is_end: false }
+        Delivery { frame: Frame::new(text), topic, pattern, position: None, missed: 0, is_end: false }
     }
 }
 
@@ -87,7 +89,7 @@ impl Delivery {
 #[derive(Debug, Clone)]
 pub struct FeedPattern {
     /// The pattern.
-    pub text: Utf8Bytes,
+    pub text: Arc<str>,
     /// Whether it is a topic.
     pub is_exact: bool,
 }
@@ -120,7 +122,8 @@ struct Joined {
 }
 
 impl Joined {
-    fn accept(&mut self, burst: &[Arc<Delivery>]) {
+    /// Whether the queue is to be flushed.
+    fn accept(&mut self, burst: &[Arc<Delivery>]) -> bool {
         let held = match &mut self.holding {
             Holding::Not => {
                 let floors = &self.floors;
@@ -138,6 +141,7 @@ impl Joined {
         if held.len() > HELD_MAX {
             self.queue.end(super::queue::End::TooSlow);
         }
+        false
     }
 }
 
@@ -159,7 +163,9 @@ pub struct Feed {
     limit: usize,
     channel: Mutex<Channel>,
     members: Mutex<Vec<Joined>>,
-    closing: Notify,
+    turn: Mutex<Turn>,
+    is_wanted: AtomicBool,
+    news: Notify,
     is_closed: AtomicBool,
 }
 
@@ -187,7 +193,9 @@ impl Feed {
             limit,
             channel: Mutex::new(channel),
             members: Mutex::new(Vec::new()),
-            closing: Notify::new(),
+            turn: Mutex::default(),
+            is_wanted: AtomicBool::new(false),
+            news: Notify::new(),
             is_closed: AtomicBool::new(false),
         });
         tokio::spawn(run(Arc::clone(&feed), doorbell));
@@ -230,7 +238,9 @@ impl Feed {
                 Holding::Unmanaged(held) | Holding::All(held) => held,
             };
             joined.floors = floors.clone();
-            joined.accept(&held);
+            if joined.accept(&held) {
+                joined.queue.flush();
+            }
         }
     }
 
@@ -252,13 +262,24 @@ impl Feed {
     /// Ends the task, and with the last reference closes the channel.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        self.closing.notify_one();
+        self.news.notify_one();
     }
 
-    fn deliver(&self, burst: &[Arc<Delivery>]) {
+    fn deliver(&self, burst: &[Arc<Delivery>], due: &mut Vec<Arc<Queue>>) {
         for joined in locked(&self.members).iter_mut() {
-            joined.accept(burst);
+            if joined.accept(burst) {
+                due.push(Arc::clone(&joined.queue));
+            }
         }
+        // A write to a socket takes some microseconds: a share of them is done here, at once, the others by whatever thread of the
+        // runtime is free.
+        let here = due.len().min(SHARE);
+        for share in due[here..].chunks(SHARE) {
+            let share = share.to_vec();
+            tokio::spawn(async move { share.iter().for_each(|queue| queue.flush()) });
+        }
+        due[..here].iter().for_each(|queue| queue.flush());
+        due.clear();
     }
 
     /// Everybody is told to connect again: the channel is broken.
@@ -276,11 +297,82 @@ impl Feed {
         while burst.len() < BURST && bytes < BURST_BYTES {
             let Some(message) = channel.fetch()? else { return Ok(false) };
             let delivery = Delivery::new(&message, &self.pattern, self.limit);
-            bytes += delivery.text.len();
+            bytes += delivery.frame.len();
             burst.push(Arc::new(delivery));
         }
         Ok(true)
     }
+
+    /// Delivers what is in the channel, a burst of it at most, in order whoever calls this. Within the runtime; does not wait.
+    fn pump(&self) -> Pumped {
+        let mut result = Pumped::All;
+        loop {
+            self.is_wanted.store(true, Ordering::SeqCst);
+            let mut turn = match self.turn.try_lock() {
+                Ok(turn) => turn,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Whoever is at it looks again before it ends, and again behind that.
+                Err(TryLockError::WouldBlock) => return result,
+            };
+            if !self.is_wanted.swap(false, Ordering::SeqCst) {
+                return result;
+            }
+            let Turn { burst, due, corrupt } = &mut *turn;
+            result = match self.drain(burst) {
+                Ok(more) => {
+                    *corrupt = 0;
+                    if more { Pumped::Some } else { Pumped::All }
+                }
+                // Set aside and counted by the library; the next fetch goes on behind it, as a rule.
+                Err(error) if error.kind() == ErrorKind::Corrupt && *corrupt < CORRUPT_MAX => {
+                    *corrupt += 1;
+                    tracing::warn!(pattern = %self.pattern.text, %error, "a message could not be read");
+                    Pumped::Some
+                }
+                Err(error) => {
+                    tracing::error!(pattern = %self.pattern.text, %error, "the channel has failed");
+                    self.fail();
+                    return Pumped::Failed;
+                }
+            };
+            if !burst.is_empty() {
+                self.deliver(burst, due);
+                burst.clear();
+                if burst.capacity() > BURST {
+                    *burst = Vec::new();
+                }
+            }
+            drop(turn);
+            if !matches!(result, Pumped::All) || !self.is_wanted.load(Ordering::SeqCst) {
+                return result;
+            }
+        }
+    }
+
+    /// Delivers what has just been published here, without waiting for the channel's doorbell.
+    pub fn hurry(&self) {
+        if !matches!(self.pump(), Pumped::All) {
+            self.news.notify_one();
+        }
+    }
+}
+
+/// What [`Feed::pump`] did.
+enum Pumped {
+    /// There was no more.
+    All,
+    /// There may be more.
+    Some,
+    /// The channel is broken.
+    Failed,
+}
+
+/// What whoever delivers needs; nobody else does meanwhile.
+#[derive(Default)]
+struct Turn {
+    burst: Vec<Arc<Delivery>>,
+    due: Vec<Arc<Queue>>,
+    corrupt: u32,
 }
 
 fn pubsub_io(pattern: &Pattern, error: &std::io::Error) -> pubsub::Error {
@@ -288,44 +380,25 @@ fn pubsub_io(pattern: &Pattern, error: &std::io::Error) -> pubsub::Error {
 }
 
 async fn run(feed: Arc<Feed>, doorbell: Doorbell) {
-    let (mut burst, mut corrupt) = (Vec::new(), 0);
     loop {
-        burst.clear();
-        let more = match feed.drain(&mut burst) {
-            Ok(more) => {
-                corrupt = 0;
-                more
-            }
-            // Set aside and counted by the library; the next fetch goes on behind it, as a rule.
-            Err(error) if error.kind() == ErrorKind::Corrupt && corrupt < CORRUPT_MAX => {
-                corrupt += 1;
-                tracing::warn!(pattern = %feed.pattern.text, %error, "a message could not be read");
-                true
-            }
-            Err(error) => {
-                tracing::error!(pattern = %feed.pattern.text, %error, "the channel has failed");
-                return feed.fail();
-            }
-        };
-        if !burst.is_empty() {
-            feed.deliver(&burst);
-        }
+        let pumped = feed.pump();
         if feed.is_closed() {
             return;
         }
-        if more {
-            tokio::task::yield_now().await;
-            continue;
-        }
-        if burst.capacity() > BURST {
-            burst = Vec::new();
+        match pumped {
+            Pumped::Failed => return,
+            Pumped::Some => {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            Pumped::All => {}
         }
         tokio::select! {
             rung = doorbell.rung() => if let Err(error) = rung {
                 tracing::error!(pattern = %feed.pattern.text, %error, "the channel cannot be waited for");
                 return feed.fail();
             },
-            () = feed.closing.notified() => return,
+            () = feed.news.notified() => {}
         }
     }
 }

@@ -32,6 +32,7 @@ mod recorder;
 mod rest;
 mod socket;
 mod sse;
+mod wire;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;

@@ -34,16 +34,21 @@ struct Kept {
 pub struct Publishers {
     hub: Arc<Hub>,
     kept: HashMap<String, Kept>,
+    /// The topics published to since [`hurry`](Publishers::hurry).
+    fresh: Vec<String>,
 }
 
 impl Publishers {
     /// None yet.
     pub fn new(hub: &Arc<Hub>) -> Publishers {
-        Publishers { hub: Arc::clone(hub), kept: HashMap::new() }
+        Publishers { hub: Arc::clone(hub), kept: HashMap::new(), fresh: Vec::new() }
     }
 
     /// Publishes a JSON text; answers how many channels took it. Blocks for as long as the store takes to write a message.
     pub fn publish(&mut self, topic: &str, json: &str) -> pubsub::Result<usize> {
+        if self.fresh.last().is_none_or(|last| last != topic) && !self.fresh.iter().any(|fresh| fresh == topic) {
+            self.fresh.push(topic.to_owned());
+        }
         if self.kept.len() >= KEPT && !self.kept.contains_key(topic) {
             self.kept.clear();
         }
@@ -61,5 +66,15 @@ impl Publishers {
         let publisher = Publisher::open(topic, &PublisherOptions { home, ..PublisherOptions::default() })?;
         let kept = self.kept.entry(topic.to_owned()).or_insert(Kept { publisher, looked: now, deletions });
         kept.publisher.publish(json.as_bytes(), Some(&HEADERS))
+    }
+
+    /// Delivers what was published since the last time to those who subscribe here, in this task: the doorbell would do, too, but
+    /// for a system call and perhaps another thread to wake.
+    pub fn hurry(&mut self) {
+        for topic in self.fresh.drain(..) {
+            if let Some(feed) = self.hub.feed(&topic) {
+                feed.hurry();
+            }
+        }
     }
 }
