@@ -81,7 +81,7 @@ impl Delivery {
     #[cfg(test)]
     pub fn for_test(text: &str) -> Delivery {
         let (pattern, topic) = ("p".into(), Arc::default());
-        Delivery { frame: Frame::new(text), topic, pattern, position: None, missed: 0, is_end: false }
+        Delivery { frame: Frame::from(text.to_owned()), topic, pattern, position: None, missed: 0, is_end: false }
     }
 }
 

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use base64::Engine;
@@ -156,7 +157,7 @@ pub fn parse(text: &str) -> Result<Parsed<'_>, BadFrame<'_>> {
         Ok(id) => (id, None),
         Err(refusal) => (None, Some(refusal)),
     };
-    let action = match fields.action.map(|raw| serde_json::from_str::<String>(raw.get())) {
+    let action = match fields.action.map(|raw| string(raw)) {
         Some(Ok(action)) => action,
         found => {
             let what = if found.is_none() { "the frame has no \"action\"" } else { "\"action\" is no string" };
@@ -187,6 +188,14 @@ fn request_id(raw: &RawValue) -> Result<&RawValue, Refusal> {
         return Err(Refusal::new("invalid_frame", rule));
     }
     Ok(raw)
+}
+
+/// A string, which as a rule stands there without escapes.
+fn string(raw: &RawValue) -> serde_json::Result<Cow<'_, str>> {
+    match serde_json::from_str::<&str>(raw.get()) {
+        Ok(text) => Ok(Cow::Borrowed(text)),
+        Err(_) => serde_json::from_str(raw.get()).map(Cow::Owned),
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -280,8 +289,14 @@ pub fn shorten(text: &str) -> String {
     }
 }
 
-/// How deep brackets nest, strings left out. An upper bound where the text is no JSON.
+/// How deep brackets nest, strings left out; an upper bound where the text is no JSON, and where it cannot be too deep anyway.
 pub fn depth(text: &[u8]) -> usize {
+    // Counted many at a time by the processor, unlike what follows.
+    let opening = text.iter().filter(|&&byte| byte == b'[' || byte == b'{').count();
+    if opening < DEPTH_MAX { opening } else { exact_depth(text) }
+}
+
+fn exact_depth(text: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
     for &byte in text {
         match byte {
@@ -327,8 +342,9 @@ pub fn message(out: &Outgoing<'_>) -> String {
         push_string(&mut frame, pattern);
     }
     push_content(&mut frame, out.data);
-    // Writing into memory cannot fail, here and below.
-    let _ = write!(frame, r#","id":"{}","timestamp":""#, out.id);
+    frame.push_str(r#","id":""#);
+    push_number(&mut frame, out.id, 1);
+    frame.push_str(r#"","timestamp":""#);
     push_time(&mut frame, out.timestamp_us);
     frame.push('"');
     if let Some(position) = out.position {
@@ -359,7 +375,11 @@ fn json(data: &[u8]) -> Option<&str> {
 }
 
 fn push_position(frame: &mut String, position: Position) {
-    let _ = write!(frame, r#","epoch":"{}","offset":"{}""#, position.epoch, position.offset);
+    frame.push_str(r#","epoch":""#);
+    push_number(frame, position.epoch, 1);
+    frame.push_str(r#"","offset":""#);
+    push_number(frame, position.offset, 1);
+    frame.push('"');
 }
 
 /// `{"action":"pong"}`, with the `request_id` if there was one.
@@ -397,6 +417,7 @@ pub fn subscribed(request_id: &RawValue, topic: &str, begin: Begin) -> String {
         push_position(&mut frame, position);
     }
     if let Some(recovered) = begin.recovered {
+        // Writing into memory cannot fail, here and below.
         let _ = write!(frame, r#","recovered":{recovered}"#);
     }
     frame.push('}');
@@ -444,6 +465,12 @@ fn push_request_id(frame: &mut String, request_id: Option<&RawValue>) {
 
 /// Appends `text` as a JSON string.
 fn push_string(frame: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'=' | b'+' | b'_')) {
+        // Every topic, and no escapes.
+        frame.push('"');
+        frame.push_str(text);
+        return frame.push('"');
+    }
     // A string is always representable.
     frame.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
@@ -466,7 +493,24 @@ fn push_time(frame: &mut String, timestamp_us: i64) {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (seconds, micros) = (of_day / 1_000_000, of_day % 1_000_000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let _ = write!(frame, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z");
+    let parts = [(year, 4, '-'), (month, 2, '-'), (day, 2, 'T'), (hour, 2, ':'), (minute, 2, ':'), (second, 2, '.'), (micros, 6, 'Z')];
+    for (value, digits, behind) in parts {
+        push_number(frame, value.unsigned_abs(), digits);
+        frame.push(behind);
+    }
+}
+
+/// Appends a number with at least so many digits. A message has twelve of them, and `fmt` takes some 20 ns for each.
+fn push_number(frame: &mut String, mut number: u64, digits: usize) {
+    let mut text = [b'0'; 20];
+    let mut at = text.len();
+    while number > 0 || text.len() - at < digits {
+        at -= 1;
+        // Less than ten.
+        text[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    frame.push_str(std::str::from_utf8(&text[at..]).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -579,7 +623,9 @@ mod tests {
 
     #[test]
     fn depth_counts_brackets_outside_of_strings() {
-        assert_eq!(depth(br#"{"a[[[": "\"[[", "b": [[]]}"#), 3);
-        assert_eq!(depth(b"]]]]["), 1);
+        assert_eq!(exact_depth(br#"{"a[[[": "\"[[", "b": [[]]}"#), 3);
+        assert_eq!(exact_depth(b"]]]]["), 1);
+        assert_eq!(depth("[]".repeat(1000).as_bytes()), 1);
+        assert_eq!(depth("[".repeat(DEPTH_MAX + 1).as_bytes()), DEPTH_MAX + 1);
     }
 }

@@ -4,20 +4,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use pubsub::{HeaderValue, Headers, Publisher, PublisherOptions};
+use pubsub::{Publisher, PublisherOptions};
 
 use super::hub::Hub;
 use super::managed;
 
 /// What a browser publishes is JSON.
-static HEADERS: LazyLock<Headers> = LazyLock::new(|| {
-    let mut headers = Headers::new();
-    headers.set("content-type", HeaderValue::String("application/json".into()));
-    headers
-});
+const HEADERS: &str = r#"{"content-type": "application/json"}"#;
 
 /// Publishers that a connection keeps open.
 const KEPT: usize = 64;
@@ -58,14 +53,14 @@ impl Publishers {
                 managed::ensure(topic, self.hub.home().as_deref())?;
                 (kept.looked, kept.deletions) = (now, deletions);
             }
-            return kept.publisher.publish(json.as_bytes(), Some(&HEADERS));
+            return kept.publisher.publish_json(json.as_bytes(), HEADERS);
         }
         let home = self.hub.home();
         pubsub::validate_topic(topic)?;
         managed::ensure(topic, home.as_deref())?;
         let publisher = Publisher::open(topic, &PublisherOptions { home, ..PublisherOptions::default() })?;
         let kept = self.kept.entry(topic.to_owned()).or_insert(Kept { publisher, looked: now, deletions });
-        kept.publisher.publish(json.as_bytes(), Some(&HEADERS))
+        kept.publisher.publish_json(json.as_bytes(), HEADERS)
     }
 
     /// Delivers what was published since the last time to those who subscribe here, in this task: the doorbell would do, too, but

@@ -14,7 +14,6 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Buf, Bytes};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
@@ -49,7 +48,18 @@ pub enum Outgoing {
     /// What a subscription lost at this point.
     Gap(Frame),
     /// A frame of the protocol's own, as it goes over the wire.
-    Control(Bytes),
+    Control(Vec<u8>),
+}
+
+impl Outgoing {
+    /// As it goes over the wire.
+    fn parts(&self) -> [&[u8]; 2] {
+        match self {
+            Outgoing::Answer(frame) | Outgoing::Gap(frame) => frame.parts(),
+            Outgoing::Message(delivery) => delivery.frame.parts(),
+            Outgoing::Control(bytes) => [bytes, &[]],
+        }
+    }
 }
 
 /// Why a connection ends from this side.
@@ -95,7 +105,7 @@ enum Item {
     Answer(Frame),
     Message(Arc<Delivery>),
     Gap(u64, Arc<str>),
-    Control(Bytes),
+    Control(Vec<u8>),
 }
 
 impl Item {
@@ -116,8 +126,8 @@ struct Inner {
     bytes: usize,
     /// What is taken and not yet sent: room is made when it has gone.
     taken: usize,
-    /// What is being written: frames, the first perhaps in part.
-    rest: VecDeque<Bytes>,
+    /// What is being written.
+    rest: Rest,
     /// Somebody writes, or the socket is full and the connection's task is to go on.
     is_writing: bool,
     is_blocked: bool,
@@ -155,7 +165,7 @@ impl Queue {
             frames: 0,
             bytes: 0,
             taken: 0,
-            rest: VecDeque::new(),
+            rest: Rest::default(),
             is_writing: false,
             is_blocked: false,
             end: None,
@@ -174,6 +184,7 @@ impl Queue {
     pub fn deliver<'a>(&self, member: Member, deliveries: impl Iterator<Item = &'a Arc<Delivery>>) -> bool {
         let mut inner = self.inner();
         let before = inner.entries.len();
+        inner.entries.reserve(deliveries.size_hint().1.unwrap_or(0));
         for delivery in deliveries {
             if inner.end.is_some() {
                 break;
@@ -288,16 +299,16 @@ impl Queue {
         let mut writes = 0;
         loop {
             let (messages, bytes) = inner.gather();
-            if inner.rest.is_empty() {
+            if inner.rest.items.is_empty() {
                 break;
             }
             let mut rest = std::mem::take(&mut inner.rest);
             drop(inner);
             metrics::sent(messages, bytes);
-            let written = write_all(socket, &mut rest);
+            let written = rest.write(socket);
             inner = self.inner();
             // What is to be the last may have come meanwhile.
-            rest.append(&mut inner.rest);
+            rest.items.append(&mut inner.rest.items);
             inner.rest = rest;
             writes += 1;
             match written {
@@ -308,7 +319,7 @@ impl Queue {
                 Err(error) if error.kind() != ErrorKind::WouldBlock => {
                     inner.end = Some(End::Gone);
                     inner.clear();
-                    inner.rest.clear();
+                    inner.rest = Rest::default();
                     self.ended.notify_one();
                     self.room.notify_one();
                     break;
@@ -333,7 +344,7 @@ impl Queue {
         loop {
             let (end, is_blocked) = {
                 let inner = self.inner();
-                let is_done = inner.entries.is_empty() && inner.rest.is_empty() && !inner.is_writing;
+                let is_done = inner.entries.is_empty() && inner.rest.items.is_empty() && !inner.is_writing;
                 (inner.end.filter(|end| is_done || end.is_at_once()), inner.is_blocked)
             };
             match end {
@@ -360,17 +371,17 @@ impl Queue {
     }
 
     /// Sends `last` behind the frame that is being written, and nothing else any more. Behind [`drive`](Queue::drive), in its task.
-    pub async fn finish(&self, last: Bytes) {
+    pub async fn finish(&self, last: Vec<u8>) {
         {
             let mut inner = self.inner();
             inner.clear();
-            inner.rest.push_back(last);
+            inner.rest.items.push_back(Outgoing::Control(last));
         }
         self.flush();
         loop {
             let (is_done, is_blocked) = {
                 let inner = self.inner();
-                (inner.rest.is_empty() && !inner.is_writing, inner.is_blocked)
+                (inner.rest.items.is_empty() && !inner.is_writing, inner.is_blocked)
             };
             match is_done {
                 true => return,
@@ -386,7 +397,7 @@ impl Queue {
     }
 
     /// A frame of the protocol's own, whether there is room or not.
-    pub fn control(&self, bytes: Bytes) {
+    pub fn control(&self, bytes: Vec<u8>) {
         self.inner().push(0, Item::Control(bytes));
         self.flush();
     }
@@ -415,28 +426,44 @@ impl Queue {
     }
 }
 
-/// Writes all of it, or as much as the socket takes; what is left stays in `rest`.
-fn write_all(socket: &OwnedWriteHalf, rest: &mut VecDeque<Bytes>) -> io::Result<()> {
-    while !rest.is_empty() {
-        let mut slices = [IoSlice::new(&[]); WRITE_FRAMES];
-        let count = rest.len().min(WRITE_FRAMES);
-        slices.iter_mut().zip(rest.iter()).for_each(|(slice, bytes)| *slice = IoSlice::new(bytes));
-        let mut written = match socket.try_write_vectored(&slices[..count]) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => written,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        while let Some(first) = rest.front_mut() {
-            if first.len() > written {
-                first.advance(written);
-                break;
+/// What goes with the current write.
+#[derive(Default)]
+struct Rest {
+    items: VecDeque<Outgoing>,
+    /// Bytes of the first that are written.
+    sent: usize,
+}
+
+impl Rest {
+    /// Writes all of it, or as much as the socket takes.
+    fn write(&mut self, socket: &OwnedWriteHalf) -> io::Result<()> {
+        while !self.items.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 2 * WRITE_FRAMES];
+            let parts = self.items.iter().flat_map(Outgoing::parts);
+            let mut sent = self.sent;
+            for (slice, part) in slices.iter_mut().zip(parts) {
+                let skip = sent.min(part.len());
+                sent -= skip;
+                *slice = IoSlice::new(&part[skip..]);
             }
-            written -= first.len();
-            rest.pop_front();
+            let count = slices.len().min(2 * self.items.len());
+            match socket.try_write_vectored(&slices[..count]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => self.sent += written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            while let Some(first) = self.items.front() {
+                let len: usize = first.parts().iter().map(|part| part.len()).sum();
+                if self.sent < len {
+                    break;
+                }
+                self.sent -= len;
+                self.items.pop_front();
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Inner {
@@ -457,21 +484,17 @@ impl Inner {
 
     /// Moves what goes with the next write to `rest`: how many messages, and bytes of frames.
     fn gather(&mut self) -> (u64, u64) {
-        let (mut messages, mut sum) = (0, 0);
-        while self.rest.len() < WRITE_FRAMES && self.taken < WRITE_BYTES {
+        let (mut messages, mut bytes) = (0, 0);
+        while self.rest.items.len() < WRITE_FRAMES && self.taken < WRITE_BYTES {
             let Some(item) = self.pop() else { break };
-            let bytes = match item {
-                Outgoing::Answer(frame) | Outgoing::Gap(frame) => frame.bytes(),
-                Outgoing::Message(delivery) => {
-                    messages += 1;
-                    delivery.frame.bytes()
-                }
-                Outgoing::Control(bytes) => bytes,
-            };
-            sum += bytes.len() as u64;
-            self.rest.push_back(bytes);
+            if self.rest.items.capacity() == 0 {
+                self.rest.items.reserve(WRITE_FRAMES.min(self.entries.len() + 1));
+            }
+            messages += u64::from(matches!(item, Outgoing::Message(_)));
+            bytes += item.parts().iter().map(|part| part.len() as u64).sum::<u64>();
+            self.rest.items.push_back(item);
         }
-        (messages, sum)
+        (messages, bytes)
     }
 
     /// Nothing of what waits is sent any more.
@@ -485,8 +508,8 @@ impl Inner {
         if self.entries.is_empty() && self.entries.capacity() > 64 {
             self.entries = VecDeque::new();
         }
-        if self.rest.is_empty() && self.rest.capacity() > 8 {
-            self.rest = VecDeque::new();
+        if self.rest.items.is_empty() && self.rest.items.capacity() > 8 {
+            self.rest.items = VecDeque::new();
         }
     }
 
@@ -628,8 +651,8 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn answers_wait_for_room() {
         let queue = queue(10, 100);
-        assert!(queue.send(Outgoing::Answer(Frame::new("123456"))).await);
-        let waits = queue.send(Outgoing::Answer(Frame::new("7")));
+        assert!(queue.send(Outgoing::Answer(Frame::from("123456".to_owned()))).await);
+        let waits = queue.send(Outgoing::Answer(Frame::from("7".to_owned())));
         tokio::pin!(waits);
         tokio::select! {
             biased;

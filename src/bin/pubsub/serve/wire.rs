@@ -23,62 +23,59 @@ const READ_BUFFER: usize = 4 << 10;
 const READ_MAX: usize = 16 << 10;
 
 /// A text frame of the server's, which is not masked: the same bytes for everybody.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Frame {
-    bytes: Bytes,
-    head: usize,
+    head: [u8; HEAD_MAX],
+    head_len: usize,
+    text: String,
+}
+
+/// The longest head of a frame that is not masked.
+const HEAD_MAX: usize = 10;
+
+impl From<String> for Frame {
+    fn from(text: String) -> Frame {
+        let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+        let len = text.len() as u64;
+        let mut head = [0; HEAD_MAX];
+        // Writing into memory that is large enough cannot fail.
+        let _ = header.format(len, &mut &mut head[..]);
+        Frame { head, head_len: header.len(len), text }
+    }
 }
 
 impl Frame {
-    /// Of this text.
-    pub fn new(text: &str) -> Frame {
-        let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
-        let len = text.len() as u64;
-        let head = header.len(len);
-        let mut bytes = Vec::with_capacity(head + text.len());
-        // Writing into memory cannot fail.
-        let _ = header.format(len, &mut bytes);
-        bytes.extend_from_slice(text.as_bytes());
-        Frame { bytes: bytes.into(), head }
-    }
-
     /// The length of its text, in bytes.
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.head
+        self.text.len()
     }
 
     /// Its text.
     pub fn text(&self) -> &str {
-        std::str::from_utf8(self.bytes.get(self.head..).unwrap_or_default()).unwrap_or_default()
+        &self.text
     }
 
     /// As it goes over the wire.
-    pub fn bytes(&self) -> Bytes {
-        self.bytes.clone()
-    }
-}
-
-impl From<String> for Frame {
-    fn from(text: String) -> Frame {
-        Frame::new(&text)
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [&self.head[..self.head_len], self.text.as_bytes()]
     }
 }
 
 /// Is anybody there?
-pub fn ping() -> Bytes {
+pub fn ping() -> Vec<u8> {
     formatted(Protocol::ping(Bytes::new()))
 }
 
 /// The last frame, and why.
-pub fn close(code: CloseCode, reason: &'static str) -> Bytes {
+pub fn close(code: CloseCode, reason: &'static str) -> Vec<u8> {
     formatted(Protocol::close(Some(CloseFrame { code, reason: reason.into() })))
 }
 
-fn formatted(frame: Protocol) -> Bytes {
+fn formatted(frame: Protocol) -> Vec<u8> {
     let mut bytes = Vec::new();
     // Writing into memory cannot fail.
     let _ = frame.format(&mut bytes);
-    bytes.into()
+    bytes
 }
 
 /// What a connection's peer sends.
@@ -158,8 +155,8 @@ impl Incoming {
     }
 
     /// What pings and closes are to be answered with, as it goes over the wire.
-    pub fn answers(&mut self) -> Option<Bytes> {
-        if self.buffers.answers.is_empty() { None } else { Some(std::mem::take(&mut self.buffers.answers).into()) }
+    pub fn answers(&mut self) -> Option<Vec<u8>> {
+        if self.buffers.answers.is_empty() { None } else { Some(std::mem::take(&mut self.buffers.answers)) }
     }
 
     /// Waits for more. False: there is none to come.
@@ -186,11 +183,11 @@ mod tests {
     fn frames_have_the_head_that_their_length_asks_for() {
         for (len, head) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
             let text = "x".repeat(len);
-            let frame = Frame::new(&text);
-            assert_eq!((frame.len(), frame.text(), frame.bytes().len()), (len, text.as_str(), len + head));
-            assert_eq!(frame.bytes()[0], 0x81);
+            let frame = Frame::from(text.clone());
+            assert_eq!((frame.len(), frame.text(), frame.parts()[0].len()), (len, text.as_str(), head));
+            assert_eq!((frame.parts()[0][0], frame.parts()[1]), (0x81, text.as_bytes()));
         }
-        assert_eq!(&Frame::new("ab").bytes()[..], b"\x81\x02ab");
+        assert_eq!(Frame::from("ab".to_owned()).parts(), [&b"\x81\x02"[..], b"ab"]);
         assert_eq!(&ping()[..], b"\x89\x00");
         assert_eq!(&close(CloseCode::Normal, "x")[..], b"\x88\x03\x03\xe8x");
     }
