@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -39,6 +39,8 @@ pub struct Delivery {
     pub pattern: Arc<str>,
     /// Its place in the topic's history, if that is managed.
     pub position: Option<Position>,
+    /// Its id and time: together they tell messages of formix-pubsub, which have no place when they come live, from each other.
+    pub identity: Identity,
     /// Messages that were lost just before it.
     pub missed: u64,
     /// It says that the topic is deleted.
@@ -73,6 +75,7 @@ impl Delivery {
             topic: if pattern.is_exact { Arc::default() } else { message.topic().into() },
             pattern: pattern.text.clone(),
             position,
+            identity: (message.id(), message.timestamp_us()),
             missed: message.dropped_before(),
             is_end,
         }
@@ -81,7 +84,7 @@ impl Delivery {
     #[cfg(test)]
     pub fn for_test(text: &str) -> Delivery {
         let (pattern, topic) = ("p".into(), Arc::default());
-        Delivery { frame: Frame::from(text.to_owned()), topic, pattern, position: None, missed: 0, is_end: false }
+        Delivery { frame: Frame::from(text.to_owned()), topic, pattern, position: None, identity: (0, 0), missed: 0, is_end: false }
     }
 }
 
@@ -101,8 +104,20 @@ impl FeedPattern {
     }
 }
 
+/// Id and time of a message.
+pub type Identity = (u64, i64);
+
 /// Up to where a member has the history of each managed topic: what comes live and lies before that was replayed.
 pub type Floors = HashMap<Arc<str>, Position>;
+
+/// What a member has of the histories.
+#[derive(Default)]
+pub struct Replayed {
+    /// Up to where.
+    pub floors: Floors,
+    /// Messages of formix-pubsub among it that may still come live.
+    pub foreign: HashSet<Identity>,
+}
 
 /// What a member that is joining does with live messages.
 enum Holding {
@@ -117,7 +132,7 @@ enum Holding {
 struct Joined {
     member: Member,
     queue: Arc<Queue>,
-    floors: Floors,
+    replayed: Replayed,
     holding: Holding,
 }
 
@@ -126,8 +141,8 @@ impl Joined {
     fn accept(&mut self, burst: &[Arc<Delivery>]) -> bool {
         let held = match &mut self.holding {
             Holding::Not => {
-                let floors = &self.floors;
-                return self.queue.deliver(self.member, burst.iter().filter(|delivery| is_new(floors, delivery)));
+                let replayed = &self.replayed;
+                return self.queue.deliver(self.member, burst.iter().filter(|delivery| is_new(replayed, delivery)));
             }
             Holding::Unmanaged(held) => {
                 held.extend(burst.iter().filter(|delivery| delivery.position.is_none() || delivery.is_end).cloned());
@@ -148,11 +163,13 @@ impl Joined {
 /// A replay that takes so long that so many messages come meanwhile has failed.
 const HELD_MAX: usize = 65_536;
 
-fn is_new(floors: &Floors, delivery: &Delivery) -> bool {
+fn is_new(replayed: &Replayed, delivery: &Delivery) -> bool {
+    let Replayed { floors, foreign } = replayed;
     match delivery.position {
         Some(position) if !delivery.is_end && !floors.is_empty() => floors
             .get(&delivery.topic)
             .is_none_or(|floor| floor.epoch != position.epoch || floor.offset < position.offset),
+        None if !foreign.is_empty() => !foreign.contains(&delivery.identity),
         _ => true,
     }
 }
@@ -216,7 +233,7 @@ impl Feed {
     pub fn join(&self, queue: &Arc<Queue>, overflow: frames::Overflow) -> Member {
         let member = Member { number: NUMBER.fetch_add(1, Ordering::Relaxed), overflow };
         let holding = Holding::Unmanaged(Vec::new());
-        let joined = Joined { member, queue: Arc::clone(queue), floors: Floors::new(), holding };
+        let joined = Joined { member, queue: Arc::clone(queue), replayed: Replayed::default(), holding };
         self.change(|members| members.push(joined));
         member
     }
@@ -230,14 +247,14 @@ impl Feed {
         }
     }
 
-    /// The member has everything up to `floors`: hands it what was held back, and everything from now on.
-    pub fn settle(&self, member: Member, floors: Floors) {
-        for joined in locked(&self.members).iter_mut().filter(|joined| joined.member == member) {
+    /// The member has what was replayed: hands it what was held back, and everything from now on.
+    pub fn settle(&self, member: Member, replayed: Replayed) {
+        if let Some(joined) = locked(&self.members).iter_mut().find(|joined| joined.member == member) {
             let held = match std::mem::replace(&mut joined.holding, Holding::Not) {
                 Holding::Not => Vec::new(),
                 Holding::Unmanaged(held) | Holding::All(held) => held,
             };
-            joined.floors = floors.clone();
+            joined.replayed = replayed;
             if joined.accept(&held) {
                 joined.queue.flush();
             }
