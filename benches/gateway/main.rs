@@ -119,7 +119,10 @@ fn main() {
     // As many descriptors as this process may have: here, and for the servers that it starts.
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-    assert!(hard as usize > options.idle + 1000, "the limit of open files (ulimit -Hn) is too low for so many connections");
+    assert!(
+        hard as usize > options.idle + 1000,
+        "the limit of open files (ulimit -Hn) is too low for so many connections"
+    );
     let directory = tempfile::Builder::new().prefix("b-gateway-").tempdir_in("/dev/shm").unwrap();
     let gateway = gateway(&directory.path().join("store"), &options.gateway);
     let nats = nats(directory.path());

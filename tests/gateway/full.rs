@@ -41,7 +41,11 @@ fn a_full_store_is_an_error_to_who_publishes_and_to_nobody_else() {
     // What memory there is reserved already is used first.
     let text = "x".repeat(100_000);
     let refused = (0..200).map(|_| publish(&mut publisher, &text)).find(|answer| answer["action"] == "error").unwrap();
-    assert_eq!((&refused["error"]["code"], &refused["request"]), (&json!("store_full"), &json!("publish")), "{refused}");
+    assert_eq!(
+        (&refused["error"]["code"], &refused["request"]),
+        (&json!("store_full"), &json!("publish")),
+        "{refused}"
+    );
     let answer = gateway.post("/topics/t/messages", &json!({"message": text}).to_string());
     assert_eq!(answer.code(), (507, "store_full".into()));
     // It is said in the log, with the path; not to strangers.

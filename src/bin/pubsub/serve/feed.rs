@@ -84,7 +84,15 @@ impl Delivery {
     #[cfg(test)]
     pub fn for_test(text: &str) -> Delivery {
         let (pattern, topic) = ("p".into(), Arc::default());
-        Delivery { frame: Frame::from(text.to_owned()), topic, pattern, position: None, identity: (0, 0), missed: 0, is_end: false }
+        Delivery {
+            frame: Frame::from(text.to_owned()),
+            topic,
+            pattern,
+            position: None,
+            identity: (0, 0),
+            missed: 0,
+            is_end: false,
+        }
     }
 }
 

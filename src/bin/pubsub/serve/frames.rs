@@ -183,7 +183,10 @@ fn not_json(error: &serde_json::Error) -> Refusal {
 
 fn request_id(raw: &RawValue) -> Result<&RawValue, Refusal> {
     let text = raw.get();
-    if text.len() > REQUEST_ID_MAX || !text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+    if text.len() > REQUEST_ID_MAX
+        || !has_whole_characters(text)
+        || !text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
+    {
         let rule = format!("\"request_id\" is a string or a number of at most {REQUEST_ID_MAX} bytes");
         return Err(Refusal::new("invalid_frame", rule));
     }
@@ -371,7 +374,27 @@ fn push_content(frame: &mut String, data: &[u8]) {
 fn json(data: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(data).ok()?;
     let value: &RawValue = serde_json::from_str(text).ok()?;
-    (depth(data) <= DEPTH_MAX).then(|| value.get())
+    (depth(data) <= DEPTH_MAX && has_whole_characters(text)).then(|| value.get())
+}
+
+/// Whether every `\u` escape of a JSON text is a character or half of a pair whose other half is there. JSON's grammar allows others,
+/// and some receivers refuse the whole frame for one.
+fn has_whole_characters(text: &str) -> bool {
+    let mut rest = text;
+    let mut wants_low = false;
+    while let Some((before, behind)) = rest.split_once('\\') {
+        let escape = behind.strip_prefix('u').and_then(|hex| u16::from_str_radix(hex.get(..4)?, 16).ok());
+        let is_low = matches!(escape, Some(0xdc00..=0xdfff));
+        if wants_low != is_low || (wants_low && !before.is_empty()) {
+            return false;
+        }
+        wants_low = matches!(escape, Some(0xd800..=0xdbff));
+        // What is escaped may be a backslash, or, where the text is no JSON, anything.
+        let mut chars = behind.chars();
+        chars.nth(if escape.is_some() { 4 } else { 0 });
+        rest = chars.as_str();
+    }
+    !wants_low
 }
 
 fn push_position(frame: &mut String, position: Position) {
@@ -493,7 +516,15 @@ fn push_time(frame: &mut String, timestamp_us: i64) {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (seconds, micros) = (of_day / 1_000_000, of_day % 1_000_000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let parts = [(year, 4, '-'), (month, 2, '-'), (day, 2, 'T'), (hour, 2, ':'), (minute, 2, ':'), (second, 2, '.'), (micros, 6, 'Z')];
+    let parts = [
+        (year, 4, '-'),
+        (month, 2, '-'),
+        (day, 2, 'T'),
+        (hour, 2, ':'),
+        (minute, 2, ':'),
+        (second, 2, '.'),
+        (micros, 6, 'Z'),
+    ];
     for (value, digits, behind) in parts {
         push_number(frame, value.unsigned_abs(), digits);
         frame.push(behind);
@@ -605,6 +636,19 @@ mod tests {
         }
         let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
         assert!(encoded(deep.as_bytes())["message"].is_null());
+    }
+
+    #[test]
+    fn half_a_character_is_no_json() {
+        for text in [r#""\ud83d\ude00 \\ud800 \n\uD83D\uDE00""#, r#"["\u00e9"]"#, r#""\\\ud83d\ude00""#] {
+            assert_eq!(json(text.as_bytes()), Some(text));
+        }
+        for text in
+            [r#""\ud800""#, r#""\udc00""#, r#""\ud83d \ude00""#, r#""\ud83d\n""#, r#"{"\uDFFF":1}"#, r#""\\\ud800""#]
+        {
+            assert_eq!(json(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(refused(r#"{"action":"ping","request_id":"\ud800"}"#), "invalid_frame");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
@@ -82,13 +82,15 @@ pub async fn connect(
 }
 
 async fn serve(app: Arc<App>, grants: Grants, permit: Permit, upgraded: Upgraded) {
-    let parts = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => parts,
+    let (incoming, queue) = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        // hyper's buffers are freed here: an idle connection would pay for them.
+        Ok(Parts { io, read_buf, .. }) => {
+            let (read, write) = io.into_inner().into_split();
+            let incoming = Incoming::new(read, &read_buf, app.config.max_message);
+            (incoming, Arc::new(Queue::new(app.config.queue, Some(write))))
+        }
         Err(_) => return tracing::error!("a connection that is no TCP stream"),
     };
-    let (read, write) = parts.io.into_inner().into_split();
-    let incoming = Incoming::new(read, &parts.read_buf, app.config.max_message);
-    let queue = Arc::new(Queue::new(app.config.queue, Some(write)));
     let heard = AtomicBool::new(true);
     let remaining = grants.remaining();
     let connection = Connection {

@@ -161,7 +161,11 @@ impl Events {
                 Outgoing::Control(_) => {}
                 Outgoing::Message(delivery) => {
                     messages += 1;
-                    event(&mut text, delivery.position.filter(|_| self.has_ids && !delivery.is_end), delivery.frame.text());
+                    event(
+                        &mut text,
+                        delivery.position.filter(|_| self.has_ids && !delivery.is_end),
+                        delivery.frame.text(),
+                    );
                 }
             }
         }
