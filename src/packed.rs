@@ -6,12 +6,12 @@
 #![forbid(unsafe_code)]
 
 use crate::message::{Message, MessageKind};
-use crate::sys::bytes;
+use crate::sys::bytes::{self, pair};
 
 /// Words of `ps_packed_record`.
 const HEAD: usize = 9;
-/// What stands in for headers that a message does not have.
-const NO_HEADERS: &[u8] = b"{}";
+/// What stands in for headers that a message does not have; whoever writes a record sees to it.
+pub(crate) const NO_HEADERS: &[u8] = b"{}";
 
 /// Where in them what was lost before a message stands.
 const DROPPED_BEFORE: usize = 3;
@@ -42,15 +42,11 @@ impl Record {
         self.topic_len + if self.headers_len == 0 { NO_HEADERS.len() } else { self.headers_len }
     }
 
-    /// Writes it at the beginning of `buffer`, but for its texts and data, whose places are in the answer, behind how many
-    /// words it takes: topic and headers, of which missing headers are written, and data. `None`: it does not fit.
+    /// What it begins with.
     #[inline]
-    pub(crate) fn write<'a>(&self, buffer: &'a mut [u64]) -> Option<(usize, &'a mut [u8], &'a mut [u8])> {
-        let (words, texts_len) = (self.words(), self.texts_len());
-        let record = buffer.get_mut(..words)?;
-        let (head, rest) = record.split_at_mut(HEAD);
-        head.copy_from_slice(&[
-            words as u64 * 8,
+    pub(crate) fn head(&self) -> [u64; HEAD] {
+        [
+            self.words() as u64 * 8,
             self.id,
             self.timestamp_us as u64,
             self.dropped_before,
@@ -58,22 +54,17 @@ impl Record {
             self.offset,
             self.data_len as u64,
             // Both come from message files or rings, whose lengths are 32 bits at most.
-            pair(self.topic_len as u32, (texts_len - self.topic_len) as u32),
+            pair(self.topic_len as u32, (self.texts_len() - self.topic_len) as u32),
             pair(self.kind as u32, 0),
-        ]);
-        let (texts, data) = rest.split_at_mut(texts_len.div_ceil(8));
-        // The padding.
-        if let Some(last) = texts.last_mut() {
-            *last = 0;
-        }
-        if let Some(last) = data.last_mut() {
-            *last = 0;
-        }
-        let texts = &mut bytes::of_mut(texts)[..texts_len];
-        if self.headers_len == 0 {
-            texts[self.topic_len..].copy_from_slice(NO_HEADERS);
-        }
-        Some((words, texts, &mut bytes::of_mut(data)[..self.data_len]))
+        ]
+    }
+
+    /// Its place at the beginning of `buffer`: words for its head, its texts and its data. `None`: it does not fit.
+    #[inline]
+    pub(crate) fn place<'a>(&self, buffer: &'a mut [u64]) -> Option<(&'a mut [u64], &'a mut [u64], &'a mut [u64])> {
+        let (head, rest) = buffer.get_mut(..self.words())?.split_at_mut(HEAD);
+        let (texts, data) = rest.split_at_mut(self.texts_len().div_ceil(8));
+        Some((head, texts, data))
     }
 }
 
@@ -98,24 +89,29 @@ pub(crate) fn words(message: &Message) -> usize {
 
 /// Writes a message at the beginning of `buffer` and answers how many words it took; `None`: it does not fit.
 pub(crate) fn write(message: &Message, buffer: &mut [u64]) -> Option<usize> {
-    let (words, texts, data) = record_of(message).write(buffer)?;
-    let (topic, headers) = texts.split_at_mut(message.topic().len());
-    topic.copy_from_slice(message.topic().as_bytes());
-    headers.copy_from_slice(message.headers_json().as_bytes());
-    data.copy_from_slice(message.data());
-    Some(words)
+    let record = record_of(message);
+    let (head, texts, data) = record.place(buffer)?;
+    head.copy_from_slice(&record.head());
+    put(texts, &[message.topic().as_bytes(), message.headers_json().as_bytes()]);
+    put(data, &[message.data()]);
+    Some(record.words())
+}
+
+/// Writes parts one behind the other, and zeros up to the end of the last word.
+fn put(words: &mut [u64], parts: &[&[u8]]) {
+    if let Some(last) = words.last_mut() {
+        *last = 0;
+    }
+    let mut rest = bytes::of_mut(words);
+    for part in parts {
+        let (place, behind) = rest.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        rest = behind;
+    }
 }
 
 /// Says what was lost before the record that begins here.
 #[inline]
 pub(crate) fn set_dropped_before(record: &mut [u64], dropped_before: u64) {
     record[DROPPED_BEFORE] = dropped_before;
-}
-
-/// Two u32 as they lie behind each other in memory.
-fn pair(first: u32, second: u32) -> u64 {
-    let mut both = [0; 8];
-    both[..4].copy_from_slice(&first.to_ne_bytes());
-    both[4..].copy_from_slice(&second.to_ne_bytes());
-    u64::from_ne_bytes(both)
 }

@@ -151,25 +151,36 @@ impl Publisher {
     /// [`publish_batch`](Publisher::publish_batch) of payloads that may turn out to be none.
     pub(crate) fn publish_all<'a>(&self, payloads: impl Iterator<Item = Result<Payload<'a>>>) -> Result<usize> {
         self.with_lane(|lane| {
-            let mut batch = Batch { publisher: self, lane, handled: 0 };
+            let mut batch = Batch { publisher: self, lane, handled: 0, told: 0 };
+            let mut run = Vec::with_capacity(RUN);
             // Many payloads share their headers: those are turned into text once.
             let mut last: (Option<&Headers>, _) = (None, text(None));
+            let mut stopped = None;
             for payload in payloads {
-                let going_on = match payload {
-                    Ok(Payload { data, headers }) => {
-                        if !same(last.0, headers) {
-                            last = (headers, text(headers));
-                        }
-                        batch.publish(data, &last.1)?
+                let Payload { data, headers } = match payload {
+                    Ok(payload) => payload,
+                    Err(error) => {
+                        stopped = Some(error);
+                        break;
                     }
-                    Err(error) if batch.handled == 0 => return Err(error),
-                    Err(_) => false,
                 };
-                if !going_on {
-                    break;
+                let is_same = same(last.0, headers);
+                if !is_same || run.len() == RUN {
+                    if !batch.publish(&run, &last.1)? {
+                        return Ok(batch.handled);
+                    }
+                    run.clear();
                 }
+                if !is_same {
+                    last = (headers, text(headers));
+                }
+                run.push(data);
             }
-            Ok(batch.handled)
+            let is_whole = batch.publish(&run, &last.1)?;
+            match stopped {
+                Some(error) if is_whole && batch.handled == 0 => Err(error),
+                _ => Ok(batch.handled),
+            }
         })
     }
 
@@ -186,12 +197,14 @@ impl Publisher {
         }
         let json = text(headers);
         self.with_lane(|lane| {
-            let mut batch = Batch { publisher: self, lane, handled: 0 };
+            let mut batch = Batch { publisher: self, lane, handled: 0, told: 0 };
             let mut rest = data;
-            for &len in lengths {
-                let (payload, behind) = rest.split_at(len as usize);
-                rest = behind;
-                if !batch.publish(payload, &json)? {
+            let mut run = [&data[..0]; RUN];
+            for lengths in lengths.chunks(RUN) {
+                for (payload, &len) in run.iter_mut().zip(lengths) {
+                    (*payload, rest) = rest.split_at(len as usize);
+                }
+                if !batch.publish(&run[..lengths.len()], &json)? {
                     break;
                 }
             }
@@ -251,24 +264,30 @@ struct Batch<'a> {
     publisher: &'a Publisher,
     lane: &'a mut Lane,
     handled: usize,
+    /// How many of them the receivers know of.
+    told: usize,
 }
 
 /// After so many messages of a batch receivers are told of them, and the clock is read again.
 const RUN: usize = 64;
 
 impl Batch<'_> {
-    /// Whether to go on; an error only for the first.
+    /// Publishes up to [`RUN`] messages, all with the same headers; whether to go on. An error only for the batch's first.
     #[inline]
-    fn publish(&mut self, data: &[u8], json: &str) -> Result<bool> {
-        if self.handled % RUN == 0 && self.handled > 0 {
+    fn publish(&mut self, payloads: &[&[u8]], json: &str) -> Result<bool> {
+        if self.handled - self.told >= RUN {
             self.lane.finish();
             self.lane.read_clock();
+            self.told = self.handled;
         }
-        match self.lane.deliver(&self.publisher.topic, data, json, self.publisher.terms(true)) {
-            Ok(_) => {
-                self.handled += 1;
-                Ok(true)
-            }
+        if payloads.is_empty() {
+            return Ok(true);
+        }
+        let terms = self.publisher.terms(true);
+        let (handled, result) = self.lane.deliver_run(&self.publisher.topic, payloads, json, terms);
+        self.handled += handled;
+        match result {
+            Ok(()) => Ok(true),
             Err(error) if self.handled == 0 => Err(error),
             Err(_) => Ok(false),
         }

@@ -153,6 +153,8 @@ impl Memory for ModelMemory {
 
     fn prefetch(&self, _offset: usize, _len: usize) {}
 
+    fn prefetch_to_read(&self, _offset: usize, _len: usize) {}
+
     fn reserve(&self, offset: usize, len: usize) -> io::Result<()> {
         self.see_pages(true);
         let mut pages = self.pages.borrow_mut();
@@ -308,7 +310,7 @@ impl World {
             calls: pages.then(|| AtomicU64::new(0)),
         };
         let bytes = Arc::new(LockBytes((0..4).map(|_| Mutex::new(None)).collect()));
-        Arc::new(World { ring: Ring { memory, layout }, bytes, tokens: Mutex::new(0), rung: Condvar::new() })
+        Arc::new(World { ring: Ring::new(memory, layout), bytes, tokens: Mutex::new(0), rung: Condvar::new() })
     }
 
     pub(crate) fn locks(&self, holder: u32) -> ModelLocks {

@@ -12,7 +12,7 @@ use super::{MessageFile, QUEUE};
 use crate::control::{self, Control, FullPolicy, Unusable};
 use crate::error::{Error, ErrorKind};
 use crate::message::id::{TOKEN, is_native};
-use crate::ring::{Counted, LOOK_MESSAGES, LOOK_US, Record, RingOutbox, Sender};
+use crate::ring::{Counted, LOOK_MESSAGES, LOOK_US, Opened, Record, RingOutbox, Sender};
 use crate::sys::chaos;
 use crate::sys::directory::{Directory, EntryPath, Kind};
 use crate::sys::fd::{Fd, status};
@@ -134,7 +134,7 @@ impl Outbox {
 
     /// Whether a message for the ring lies in a file, which must be [linked](Outbox::deliver_file) then.
     pub(crate) fn wants_file(&self, record: &Record<'_>) -> bool {
-        self.ring.as_ref().is_some_and(|ring| ring.wants_file(record))
+        self.ring.as_ref().is_some_and(|ring| ring.wants_file(record.len()))
     }
 
     /// Puts a message into the ring.
@@ -171,7 +171,7 @@ impl Outbox {
         more: bool,
     ) -> Delivery {
         let Some(ring) = &self.ring else { return Delivery::Gone };
-        if sender.must_look(now_us) && self.is_abandoned() {
+        if sender.must_look(1, now_us) && self.is_abandoned() {
             return Delivery::Gone;
         }
         let pushed = ring.push_by(sender, base, &self.directory, record);
@@ -183,6 +183,18 @@ impl Outbox {
             crate::ring::Outcome::Taken => Delivery::Taken,
             outcome => self.delivery(outcome),
         }
+    }
+
+    /// Before a run of so many messages: whether the ring is worth it.
+    pub(crate) fn begin_run(&self, sender: &mut Sender, messages: usize, now_us: u64) -> bool {
+        self.ring.is_some() && !(sender.must_look(messages, now_us) && self.is_abandoned())
+    }
+
+    /// Puts a message of a run into the ring, of which the receiver is told by [`finish`](Outbox::finish). `false`: it must take
+    /// another way.
+    #[inline]
+    pub(crate) fn deliver_opened_by(&self, sender: &mut Sender, base: &Directory, message: &Opened<'_>) -> bool {
+        self.ring.as_ref().is_some_and(|ring| ring.push_opened_by(sender, base, &self.directory, message))
     }
 
     /// Ends a run of [`deliver_by`](Outbox::deliver_by): the receiver is woken. `Gone`: it has closed the channel.

@@ -86,7 +86,7 @@ impl Appender {
         let owner = status(&file).map_err(failed)?.st_uid;
         let file = Arc::new(Fd::new(file));
         Ok(Some(Appender {
-            ring: Ring { memory: SharedMemory::new(Arc::clone(&map), Arc::clone(&file)), layout: terms.layout },
+            ring: Ring::new(SharedMemory::new(Arc::clone(&map), Arc::clone(&file)), terms.layout),
             terms,
             map,
             directory,
@@ -127,6 +127,46 @@ impl Appender {
         self.append_with(sender, base, (entry.len() as u64, now_us), |producer, ring, unlink| {
             producer.publish(ring, entry.len() as u32, |memory, at| entry.write(&head, memory, at), || {}, unlink)
         })
+    }
+
+    /// Appends messages in order, contents of entries that are otherwise like `first`, with ids from its id on. Up to the first
+    /// that takes more than [`append_by`](Appender::append_by) is quick with, or behind which `then`, told its number and
+    /// offset, says to stop; answers how many.
+    #[inline]
+    pub(crate) fn append_run_by(
+        &self,
+        sender: &mut Sender,
+        base: &Directory,
+        (first, payloads): (Entry<'_>, &[&[u8]]),
+        now_us: u64,
+        mut then: impl FnMut(usize, u64) -> bool,
+    ) -> usize {
+        if self.is_removed(now_us) || self.ring.word(STATE).load(SeqCst) & CLOSED != 0 {
+            return 0;
+        }
+        let unlink = self.unlink(base);
+        let mut appended = 0;
+        for (i, data) in payloads.iter().enumerate() {
+            let entry = Entry { id: first.id + i as u64, data, ..first };
+            if self.wants_file(&entry) {
+                break;
+            }
+            let (len, head) = (entry.len(), entry.head(&self.terms));
+            sender.producer.trim(&self.ring, len as u64, self.terms.messages, unlink);
+            let fill = |memory: &SharedMemory, at| entry.write(&head, memory, at);
+            if !matches!(sender.producer.push(&self.ring, len as u32, fill, unlink), Outcome::Taken) {
+                break;
+            }
+            chaos::point("history.appended");
+            appended += 1;
+            if !then(i, sender.producer.last_position().saturating_add(1)) {
+                break;
+            }
+        }
+        // That the topic was deleted meanwhile, the next append says: these came before.
+        sender.producer.finish(&self.ring, Outcome::Taken, || {});
+        self.settle(sender, now_us);
+        appended
     }
 
     /// The same by any publisher.
@@ -208,9 +248,7 @@ impl Appender {
         if self.is_removed(now_us) {
             return Appended::Gone;
         }
-        let unlink = |tag| {
-            let _ = base.unlink(EntryPath::new(&self.directory, file_name(tag).as_bytes()).as_c_str());
-        };
+        let unlink = self.unlink(base);
         sender.producer.trim(&self.ring, bytes, self.terms.messages, unlink);
         let mut given_up = 0;
         let appended = loop {
@@ -230,11 +268,23 @@ impl Appender {
             }
         };
         chaos::point("history.appended");
+        self.settle(sender, now_us);
+        appended
+    }
+
+    /// Removes the file of a message that is dropped.
+    fn unlink<'a>(&'a self, base: &'a Directory) -> impl Fn(u32) + Copy + 'a {
+        |tag| {
+            let _ = base.unlink(EntryPath::new(&self.directory, file_name(tag).as_bytes()).as_c_str());
+        }
+    }
+
+    /// After an append: lets go of the chunk unless the next message can be expected soon.
+    fn settle(&self, sender: &mut Sender, now_us: u64) {
         if now_us.saturating_sub(sender.last_us) > HURRIED_US || !sender.producer.may_keep(&self.ring) {
             sender.producer.release(&self.ring);
         }
         sender.last_us = now_us;
-        appended
     }
 
     /// How many channels have opened to read the history and to go on live, asked behind an append. A channel can be seen before

@@ -13,12 +13,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::page::Terms;
 use crate::error::Result;
 use crate::message::{Message, MessageHead};
 use crate::ring::{Memory, Record};
+use crate::sys::bytes::{self, pair, unpair};
 
 const HEAD: usize = 32;
 
@@ -50,20 +53,16 @@ impl<'a> Entry<'a> {
 
     /// What stands before headers and content, which must have been found to fit into a chunk.
     #[inline]
-    pub(super) fn head(&self, terms: &Terms) -> [u8; HEAD] {
-        let mut head = [0; HEAD];
-        head[8..16].copy_from_slice(&self.id.to_ne_bytes());
-        head[16..24].copy_from_slice(&self.timestamp_us.to_ne_bytes());
-        head[24..28].copy_from_slice(&(self.headers().len() as u32).to_ne_bytes());
-        head[28..].copy_from_slice(&(self.data.len() as u32).to_ne_bytes());
-        let sum = sum(terms, &head[8..], self.headers(), self.data);
-        head[..8].copy_from_slice(&sum.to_ne_bytes());
-        head
+    pub(super) fn head(&self, terms: &Terms) -> [u64; HEAD / 8] {
+        let lengths = pair(self.headers().len() as u32, self.data.len() as u32);
+        let rest = [self.id, self.timestamp_us, lengths];
+        [sum(terms, rest, self.headers(), self.data), rest[0], rest[1], rest[2]]
     }
 
     #[inline]
-    pub(super) fn write(&self, head: &[u8; HEAD], memory: &impl Memory, at: usize) {
-        memory.copy_in(at, head);
+    pub(super) fn write(&self, head: &[u64; HEAD / 8], memory: &impl Memory, at: usize) {
+        // By words: what was just stored by parts is slow to be copied whole. Records begin at multiples of 16 bytes.
+        head.iter().enumerate().for_each(|(i, &word)| memory.word(at / 8 + i).store(word, Relaxed));
         if !self.headers().is_empty() {
             memory.copy_in(at + HEAD, self.headers());
         }
@@ -74,16 +73,8 @@ impl<'a> Entry<'a> {
 /// `head`: what stands between the sum and the headers. What is in memory is whole or gone: that it is of this history, and a
 /// record at all, is told for next to nothing.
 #[inline]
-fn sum(terms: &Terms, head: &[u8], headers: &[u8], data: &[u8]) -> u64 {
-    if terms.sums {
-        return sum_of_content(terms, head, headers, data);
-    }
-    let long = |from: usize| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&head[from..from + 8]);
-        u64::from_ne_bytes(word)
-    };
-    terms.epoch ^ long(0) ^ long(16)
+fn sum(terms: &Terms, head: [u64; HEAD / 8 - 1], headers: &[u8], data: &[u8]) -> u64 {
+    if terms.sums { sum_of_content(terms, bytes::of(&head), headers, data) } else { terms.epoch ^ head[0] ^ head[2] }
 }
 
 /// In pieces, each in one go: a hash that is fed piece by piece costs more than a short message.
@@ -97,23 +88,17 @@ fn sum_of_content(terms: &Terms, head: &[u8], headers: &[u8], data: &[u8]) -> u6
 
 /// The bytes of a record as a message; `Ok(None)`: they are none.
 pub(super) fn parse(bytes: &[u8], terms: &Terms, offset: u64) -> Result<Option<Message>> {
-    let Some((head, rest)) = bytes.split_at_checked(HEAD) else { return Ok(None) };
-    let long = |from: usize| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&head[from..from + 8]);
-        u64::from_ne_bytes(word)
-    };
-    let short = |from: usize| {
-        let mut word = [0; 4];
-        word.copy_from_slice(&head[from..from + 4]);
-        u32::from_ne_bytes(word)
-    };
-    let Some((headers, data)) = rest.split_at_checked(short(24) as usize) else { return Ok(None) };
-    if data.len() != short(28) as usize || long(0) != sum(terms, &head[8..], headers, data) {
+    let Some((start, rest)) = bytes.split_at_checked(HEAD) else { return Ok(None) };
+    let mut head = [0; HEAD / 8];
+    bytes::of_mut(&mut head).copy_from_slice(start);
+    let [found, rest_of_head @ ..] = head;
+    let (headers_len, data_len) = unpair(head[3]);
+    let Some((headers, data)) = rest.split_at_checked(headers_len as usize) else { return Ok(None) };
+    if data.len() != data_len as usize || found != sum(terms, rest_of_head, headers, data) {
         return Ok(None);
     }
     let Ok(headers) = std::str::from_utf8(headers) else { return Ok(None) };
-    let fixed = MessageHead::of_history(long(8), long(16), terms.epoch, offset);
+    let fixed = MessageHead::of_history(head[1], head[2], terms.epoch, offset);
     let mut message = Message::new(fixed, &terms.topic, headers, data.len())?;
     message.data_mut().copy_from_slice(data);
     Ok(Some(message))

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Delivery, Outbox};
 use crate::history::{self, Appended, Appender, Entry};
 use crate::message::v1;
-use crate::ring::{Record, Sender};
+use crate::ring::{Opened, Opening, Record, Sender};
 use crate::store::{FRESH_NS, Holder, Ids, Managed, Store, Target};
 use crate::sys::chaos;
 use crate::sys::clock::{Moment, TickingClock};
@@ -48,6 +48,22 @@ pub(super) struct Terms<'a> {
     pub newest: &'a AtomicU64,
     /// Others follow before [`Lane::finish`].
     pub more: bool,
+}
+
+/// What became of a run of messages.
+struct Run {
+    handled: usize,
+    /// The one behind those is in the history, and in no channel yet.
+    appended: Option<Place>,
+}
+
+/// A message's place in its history.
+struct Place {
+    id: u64,
+    epoch: u64,
+    offset: u64,
+    /// Whether every channel is known that could miss it.
+    is_followed: bool,
 }
 
 /// One matching channel.
@@ -298,6 +314,12 @@ impl Lane {
                 None => return self.deliver_managed(record, terms),
             }
         }
+        self.deliver_to_all(record, terms)
+    }
+
+    /// To the channels that match.
+    #[inline]
+    fn deliver_to_all(&mut self, record: Record<'_>, terms: Terms<'_>) -> Result<usize> {
         for at in 0..self.lines.len() {
             let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us(), terms.more) {
                 Ok(()) => continue,
@@ -307,6 +329,97 @@ impl Lane {
         }
         chaos::point("publish.done");
         Ok(self.lines.len())
+    }
+
+    /// Publishes many messages with the same headers in order, as [`deliver`](Lane::deliver) does with more to follow, up to
+    /// the first that fails. Answers how many were handled, and why it was not all.
+    pub(super) fn deliver_run(
+        &mut self,
+        topic: &str,
+        payloads: &[&[u8]],
+        headers: &str,
+        terms: Terms<'_>,
+    ) -> (usize, Result<()>) {
+        let mut handled = 0;
+        loop {
+            let run = self.deliver_run_now(topic, &payloads[handled..], headers, terms.newest);
+            handled += run.handled;
+            chaos::point("publish.done");
+            let Some(data) = payloads.get(handled) else { return (handled, Ok(())) };
+            let result = match run.appended {
+                Some(Place { id, epoch, offset, is_followed }) => {
+                    if !is_followed {
+                        self.look_again(topic);
+                    }
+                    let (timestamp_us, managed) = (self.now.wall_us(), Some((epoch, offset)));
+                    let record = Record { id, timestamp_us, topic, headers_json: headers, data, managed };
+                    self.deliver_to_all(record, terms)
+                }
+                None => self.deliver(topic, data, headers, terms),
+            };
+            match result {
+                Ok(_) => handled += 1,
+                Err(error) => return (handled, Err(error)),
+            }
+        }
+    }
+
+    /// By what is kept open, where one ring matches, or the topic has a history and no more than that: up to the first message
+    /// that must take another way.
+    fn deliver_run_now(&mut self, topic: &str, payloads: &[&[u8]], headers: &str, newest: &AtomicU64) -> Run {
+        let nothing = Run { handled: 0, appended: None };
+        let history = match &mut self.managed {
+            None => None,
+            Some(Managing { kept: Some(history), .. }) => Some(history),
+            Some(_) => return nothing,
+        };
+        let mut line = match (&mut self.lines[..], &history) {
+            ([], Some(_)) => None,
+            ([Line { kept: Some(kept), .. }], _) => Some(kept),
+            _ => return nothing,
+        };
+        let now_us = self.now.wall_us();
+        let epoch = history.as_ref().map(|history| history.appender.epoch());
+        let Some(opening) = Opening::new(now_us, topic, headers, epoch) else { return nothing };
+        if line.as_mut().is_some_and(|kept| !kept.outbox.begin_run(&mut kept.sender, payloads.len(), now_us)) {
+            return nothing;
+        }
+        let Ok(first) = self.ids.next_run(newest, self.now, &self.store, payloads.len()) else { return nothing };
+        LAST_REJECTED.set(0);
+        let base = self.store.base();
+        let mut send = |id: u64, offset: Option<u64>, data: &[u8]| match &mut line {
+            None => true,
+            Some(Kept { outbox, sender, .. }) => {
+                outbox.deliver_opened_by(sender, base, &Opened { opening: &opening, id, offset, data })
+            }
+        };
+        let run = match history {
+            None => {
+                let taken = |(id, data): &(u64, &&[u8])| send(*id, None, data);
+                Run { handled: (first..).zip(payloads).take_while(taken).count(), appended: None }
+            }
+            Some(KeptHistory { appender, sender, openings }) => {
+                let mut stopped = None;
+                let entry = Entry { id: first, timestamp_us: now_us, headers_json: headers, data: b"" };
+                let appended = appender.append_run_by(sender, base, (entry, payloads), now_us, |i, offset| {
+                    // In this order, for each message: see `deliver`.
+                    let now = appender.openings();
+                    let is_followed = now == *openings;
+                    *openings = now;
+                    let id = first + i as u64;
+                    if is_followed && send(id, Some(offset), payloads[i]) {
+                        return true;
+                    }
+                    stopped = Some(Place { id, epoch: appender.epoch(), offset, is_followed });
+                    false
+                });
+                Run { handled: appended - usize::from(stopped.is_some()), appended: stopped }
+            }
+        };
+        if let Some(kept) = line {
+            kept.unfinished |= run.handled > 0;
+        }
+        run
     }
 
     /// What the history had not by then, such a channel gets live: it must be known.

@@ -13,6 +13,8 @@ use crate::sys::chaos::{self, planted};
 const UNPUBLISHED: u64 = 32;
 /// Or bytes.
 const UNPUBLISHED_BYTES: u64 = 16 << 10;
+/// So many bytes of records are on their way into the cache while one is read.
+const AHEAD_BYTES: u64 = 2 << 10;
 /// Pages are given back after so many bytes were consumed: fewer cannot have filled what is kept anyway.
 const GIVE_BACK_AFTER: u64 = if cfg!(loom) { 1 } else { 64 << 10 };
 /// Slots, chunks and what is always there, of a drained ring with the default bounds; docs/semantics.md promises 512 KiB.
@@ -42,11 +44,22 @@ pub(crate) struct Consumer {
     /// Drop-oldest: what it took itself.
     taken: u64,
     consumed: u64,
+    /// Up to where records have been fetched into the cache.
+    ahead: (u64, u64),
 }
 
 impl Consumer {
     pub(crate) fn new() -> Consumer {
-        Consumer { next: (0, 0), published: (0, 0), slots_reserved: 0, chunk: None, lost: 0, taken: 0, consumed: 0 }
+        Consumer {
+            next: (0, 0),
+            published: (0, 0),
+            slots_reserved: 0,
+            chunk: None,
+            lost: 0,
+            taken: 0,
+            consumed: 0,
+            ahead: (0, 0),
+        }
     }
 
     /// The position behind the last one that it took.
@@ -86,7 +99,7 @@ impl Consumer {
         let occupied = |ahead: &usize| {
             let position = self.next.0.wrapping_add(*ahead as u64);
             ring.is_slot_reserved(position, &mut self.slots_reserved)
-                && ring.sequence_word(position).load(Acquire) == ring.layout.sequence(position)
+                && ring.sequence_word(position).load(Acquire) == ring.sequence(position)
         };
         (0..max).take_while(occupied).count()
     }
@@ -98,7 +111,7 @@ impl Consumer {
             if !ring.is_slot_reserved(head, &mut self.slots_reserved) {
                 return false;
             }
-            if ring.sequence_word(head).load(SeqCst) == ring.layout.sequence(head) {
+            if ring.sequence_word(head).load(SeqCst) == ring.sequence(head) {
                 return true;
             }
             if !ring.layout.drop_oldest || ring.word(HEAD).load(SeqCst) == head {
@@ -124,22 +137,78 @@ impl Consumer {
         ring: &Ring<M>,
         read: impl FnOnce(&M, Ref, usize) -> T,
     ) -> Option<Taken<T>> {
-        let (position, total) = self.next;
+        let position = self.next.0;
         // Acquire pairs with the commit: the record's bytes were written before it.
         let reserved = ring.is_slot_reserved(position, &mut self.slots_reserved);
-        if !reserved || ring.sequence_word(position).load(Acquire) != ring.layout.sequence(position) {
+        if !reserved || ring.sequence_word(position).load(Acquire) != ring.sequence(position) {
             self.publish_head(ring);
             return None;
         }
         let word = ring.ref_word(position).load(Relaxed);
         let taken = self.read(ring, word, read);
         chaos::point("ring.read");
-        self.next = (position.wrapping_add(1), total.wrapping_add(Ref::size(word)));
+        self.pass(ring, Ref::size(word));
+        Some(taken)
+    }
+
+    /// Where the next message lies, for who takes many from a ring that rejects: a record in the chunk that was read from last.
+    /// `None`: it takes [`next`](Consumer::next) to tell.
+    #[inline]
+    pub(crate) fn peek<M: Memory>(&mut self, ring: &Ring<M>) -> Option<(usize, u32)> {
+        let position = self.next.0;
+        // Acquire pairs with the commit, as in `next`.
+        let is_there = !ring.layout.drop_oldest
+            && ring.is_slot_reserved(position, &mut self.slots_reserved)
+            && ring.sequence_word(position).load(Acquire) == ring.sequence(position);
+        if !is_there {
+            return None;
+        }
+        match Ref::unpack(ring.ref_word(position).load(Relaxed)) {
+            Some(Ref::Record { chunk, offset, len })
+                if self.chunk == Some(chunk) && ring.layout.holds(chunk, offset, len) =>
+            {
+                Some((ring.chunk_offset(chunk) + offset as usize, len))
+            }
+            _ => None,
+        }
+    }
+
+    /// Fetches the next few records into the cache, of the messages before `end`, which are known to be there: those behind are
+    /// being written. For a ring that rejects.
+    #[inline]
+    pub(crate) fn fetch_ahead<M: Memory>(&mut self, ring: &Ring<M>, end: u64) {
+        let waiting = end.wrapping_sub(self.next.0);
+        if self.ahead.0.wrapping_sub(self.next.0) > waiting {
+            self.ahead = self.next;
+        }
+        while self.ahead.0 != end && self.ahead.1.wrapping_sub(self.next.1) < AHEAD_BYTES {
+            // A hint only: what it says is checked when the message is taken.
+            let word = ring.ref_word(self.ahead.0).load(Relaxed);
+            if let Some(Ref::Record { chunk, offset, len }) = Ref::unpack(word) {
+                if ring.layout.holds(chunk, offset, len) {
+                    ring.memory.prefetch_to_read(ring.chunk_offset(chunk) + offset as usize, len as usize);
+                }
+            }
+            self.ahead = (self.ahead.0.wrapping_add(1), self.ahead.1.wrapping_add(Ref::size(word)));
+        }
+    }
+
+    /// Takes the record of `len` bytes that was [peeked](Consumer::peek) at and copied.
+    #[inline]
+    pub(crate) fn advance<M: Memory>(&mut self, ring: &Ring<M>, len: u32) {
+        chaos::point("ring.read");
+        self.consumed += u64::from(len);
+        self.pass(ring, u64::from(len));
+    }
+
+    /// Moves on by one position, whose message had `size` bytes; tells publishers now and then.
+    #[inline]
+    fn pass<M: Memory>(&mut self, ring: &Ring<M>, size: u64) {
+        self.next = (self.next.0.wrapping_add(1), self.next.1.wrapping_add(size));
         let unpublished = self.next.1.wrapping_sub(self.published.1);
         if self.next.0.wrapping_sub(self.published.0) >= UNPUBLISHED || unpublished >= UNPUBLISHED_BYTES {
             self.publish_head(ring);
         }
-        Some(taken)
     }
 
     /// Tells publishers how far it is.
@@ -219,7 +288,7 @@ impl Consumer {
                     self.chunk = Some(chunk);
                 }
                 self.consumed += u64::from(len);
-                let at = ring.layout.chunk_offset(chunk) + offset as usize;
+                let at = ring.chunk_offset(chunk) + offset as usize;
                 Taken::Message(read(&ring.memory, place, at))
             }
             Some(place @ Ref::File { .. }) => Taken::Message(read(&ring.memory, place, 0)),
@@ -273,7 +342,7 @@ impl Consumer {
                 continue;
             }
             chaos::point("ring.punch");
-            let given = ring.memory.give_back(layout.chunk_offset(chunk), layout.chunk_size as usize).is_ok();
+            let given = ring.memory.give_back(ring.chunk_offset(chunk), layout.chunk_size as usize).is_ok();
             chaos::point("ring.punched");
             ring.chunk_word(chunk).store(ChunkWord::bare(!given, word.0 >> 17).0, Release);
         }

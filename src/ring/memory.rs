@@ -27,6 +27,9 @@ pub(crate) trait Memory {
     /// Fetches `len` bytes into the cache, to be written to.
     fn prefetch(&self, offset: usize, len: usize);
 
+    /// Fetches `len` bytes into the cache, to be read.
+    fn prefetch_to_read(&self, offset: usize, len: usize);
+
     /// Makes sure that the pages of a range can be touched.
     fn reserve(&self, offset: usize, len: usize) -> io::Result<()>;
 

@@ -91,7 +91,7 @@ pub(crate) use producer::{Outcome, Producer};
 #[cfg(not(loom))]
 pub(crate) use receive::RingInbox;
 #[cfg(not(loom))]
-pub(crate) use record::Record;
+pub(crate) use record::{Opened, Opening, Record};
 #[cfg(not(loom))]
 pub(crate) use send::{Counted, LOOK_MESSAGES, LOOK_US, RingOutbox, Sender, file_name, is_file_name};
 #[cfg(not(loom))]
@@ -225,9 +225,42 @@ impl Layout {
 pub(crate) struct Ring<M> {
     pub memory: M,
     pub layout: Layout,
+    /// What the layout says, worked out: it is asked for several times with each message.
+    first_slot: usize,
+    first_chunk: usize,
+    chunk_bits: u32,
+    lap_bits: u32,
 }
 
 impl<M: Memory> Ring<M> {
+    pub(crate) fn new(memory: M, layout: Layout) -> Ring<M> {
+        Ring {
+            first_slot: layout.slot_word(0),
+            first_chunk: layout.chunk_offset(0),
+            chunk_bits: layout.chunk_size.trailing_zeros(),
+            lap_bits: layout.slots.trailing_zeros(),
+            memory,
+            layout,
+        }
+    }
+
+    /// The word of a position's slot; its ref is the next.
+    #[inline]
+    fn slot_word(&self, position: u64) -> usize {
+        self.first_slot + 2 * (position & (self.layout.slots - 1)) as usize
+    }
+
+    /// The sequence of a slot that is occupied for this position.
+    #[inline]
+    fn sequence(&self, position: u64) -> u64 {
+        (position >> self.lap_bits).wrapping_add(1)
+    }
+
+    #[inline]
+    fn chunk_offset(&self, chunk: u32) -> usize {
+        self.first_chunk + ((chunk as usize) << self.chunk_bits)
+    }
+
     pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
         self.memory.word(index)
     }
@@ -245,11 +278,11 @@ impl<M: Memory> Ring<M> {
     }
 
     fn sequence_word(&self, position: u64) -> &AtomicU64 {
-        self.word(self.layout.slot_word(position))
+        self.word(self.slot_word(position))
     }
 
     fn ref_word(&self, position: u64) -> &AtomicU64 {
-        self.word(self.layout.slot_word(position) + 1)
+        self.word(self.slot_word(position) + 1)
     }
 
     /// Whether the slot of a position may be touched; `known` caches how many may.
@@ -270,8 +303,8 @@ impl<M: Memory> Ring<M> {
         if !self.is_slot_reserved(position, known) {
             return None;
         }
-        let (sequence, word) = self.memory.load_pair(self.layout.slot_word(position))?;
-        (sequence == self.layout.sequence(position)).then_some(word)
+        let (sequence, word) = self.memory.load_pair(self.slot_word(position))?;
+        (sequence == self.sequence(position)).then_some(word)
     }
 
     /// `head` and its total.
@@ -308,7 +341,7 @@ impl<M: Memory> Ring<M> {
                 break;
             }
             let sequence = self.sequence_word(position).load(Acquire);
-            let occupied = self.layout.sequence(position);
+            let occupied = self.sequence(position);
             if sequence.wrapping_add(1) == occupied {
                 break;
             }

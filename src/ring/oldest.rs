@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::Ordering::Acquire;
+
 use super::words::Ref;
 use super::{Locks, Memory, Producer, Ring};
 use crate::sys::chaos;
@@ -21,7 +23,11 @@ impl<M: Memory> Ring<M> {
         let most = (length / 16).max(1).min(length);
         let mut to = head;
         while to.0.wrapping_sub(head.0) < most && !fits(to) {
-            let word = self.occupant(to.0, known)?;
+            if !self.is_slot_reserved(to.0, known) || self.sequence_word(to.0).load(Acquire) != self.sequence(to.0) {
+                return None;
+            }
+            // Should the slot be another message's by now, `head` has moved: the swap below fails.
+            let word = self.ref_word(to.0).load(Acquire);
             if let Some(Ref::File { tag, .. }) = Ref::unpack(word) {
                 // Only what is still the oldest: the consumer may have taken it, and be about to read its file.
                 if self.head() != head {

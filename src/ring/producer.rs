@@ -165,11 +165,12 @@ impl<L: Locks> Producer<L> {
                 Space::NoMemory(error) => return Outcome::NoMemory(error),
             },
         };
-        let at = ring.layout.chunk_offset(chunk) + self.offset as usize;
+        let at = ring.chunk_offset(chunk) + self.offset as usize;
         ring.memory.prefetch(at + PREFETCH, need as usize);
         fill(&ring.memory, at);
         chaos::point("ring.written");
-        let outcome = self.commit(ring, Ref::Record { chunk, offset: self.offset, len }.pack(), unlink);
+        let message = Ref::Record { chunk, offset: self.offset, len }.pack();
+        let outcome = if self.commit_next(ring, message) { Outcome::Taken } else { self.commit(ring, message, unlink) };
         if matches!(outcome, Outcome::Taken) {
             self.offset += need;
             self.end = self.position;
@@ -312,14 +313,38 @@ impl<L: Locks> Producer<L> {
         (self.position, self.total) = ring.known_total();
     }
 
-    /// Puts a ref into the first empty slot.
-    #[inline]
-    fn commit<M: Memory>(&mut self, ring: &Ring<M>, message: u64, mut unlink: impl FnMut(u32)) -> Outcome {
-        let layout = &ring.layout;
-        let size = Ref::size(message);
+    /// Puts a ref into the slot at its position, where room was made for it, unless somebody was quicker.
+    #[inline(always)]
+    fn commit_next<M: Memory>(&mut self, ring: &Ring<M>, message: u64) -> bool {
+        let (position, size) = (self.position, Ref::size(message));
         if planted("state before the commit") {
             self.state = ring.word(STATE).load(SeqCst);
         }
+        if !ring.is_slot_reserved(position, &mut self.slots_reserved) {
+            return false;
+        }
+        let slot = ring.slot_word(position);
+        let occupied = ring.sequence(position);
+        let before = (ring.word(slot).load(Acquire), ring.word(slot + 1).load(Relaxed));
+        // Looked at first: a swap that fails takes the line from those that read it.
+        if before.0.wrapping_add(1) != occupied {
+            return false;
+        }
+        chaos::point("ring.commit");
+        if !ring.memory.swap_pair(slot, before, (occupied, message)) {
+            return false;
+        }
+        self.position = position.wrapping_add(1);
+        self.total = self.total.wrapping_add(size);
+        ring.memory.prefetch(ring.slot_word(position.wrapping_add(PREFETCH_SLOTS)) * 8, 16);
+        true
+    }
+
+    /// Puts a ref into the first empty slot.
+    #[cold]
+    fn commit<M: Memory>(&mut self, ring: &Ring<M>, message: u64, mut unlink: impl FnMut(u32)) -> Outcome {
+        let layout = &ring.layout;
+        let size = Ref::size(message);
         let (mut skipped, mut stuck) = (0_u64, 0);
         // Each turn moves on by a slot, or finds that another was quicker; hostile words could go on for ever.
         for _ in 0..layout.slots.saturating_mul(4).max(1 << 20) {
@@ -333,16 +358,11 @@ impl<L: Locks> Producer<L> {
                 }
                 continue;
             }
-            let slot = layout.slot_word(position);
+            let slot = ring.slot_word(position);
             let sequence = ring.word(slot).load(Acquire);
-            let occupied = layout.sequence(position);
+            let occupied = ring.sequence(position);
             if sequence.wrapping_add(1) == occupied {
-                let before = (sequence, ring.word(slot + 1).load(Relaxed));
-                chaos::point("ring.commit");
-                if ring.memory.swap_pair(slot, before, (occupied, message)) {
-                    self.position = position.wrapping_add(1);
-                    self.total = self.total.wrapping_add(size);
-                    ring.memory.prefetch(layout.slot_word(position.wrapping_add(PREFETCH_SLOTS)) * 8, 16);
+                if self.commit_next(ring, message) {
                     return Outcome::Taken;
                 }
                 continue;

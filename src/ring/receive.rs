@@ -26,9 +26,9 @@ const REST_NS: u64 = 10_000_000;
 /// How long a receiver waits before it looks for messages again: the longest is enough for some twenty, and comes only while
 /// a stream of them runs.
 const NAP_MIN_NS: u64 = 100;
-const NAP_MAX_NS: u64 = 2_000;
+const NAP_MAX_NS: u64 = 4_000;
 /// With as many messages as this there is no need to wait for more.
-const FEW: usize = 16;
+const FEW: usize = 64;
 /// For how long it goes on looking before it yields.
 const NAPPING_NS: u64 = 500;
 /// Pauses between two looks at the clock.
@@ -82,7 +82,7 @@ impl RingInbox {
     ) -> RingInbox {
         let memory = SharedMemory::new(Arc::clone(control.map()), Arc::clone(&held));
         RingInbox {
-            ring: Ring { memory, layout },
+            ring: Ring::new(memory, layout),
             consumer: Consumer::new(),
             locks: FileLocks::new(held),
             control,

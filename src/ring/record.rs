@@ -14,13 +14,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::Memory;
+use super::words::STEP;
 use crate::error::Result;
 use crate::message::{Message, MessageHead};
+use crate::sys::bytes::{self, pair, unpair};
 
 const HEAD: usize = 24;
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// The message of a managed topic: epoch and offset follow the head.
 const MANAGED: u16 = 1;
@@ -51,29 +53,89 @@ impl Record<'_> {
 
     #[inline]
     pub(crate) fn write(&self, memory: &impl Memory, at: usize) {
-        let (topic, headers) = (self.topic.as_bytes(), self.headers());
-        let mut head = [0; HEAD + PLACE];
-        head[..8].copy_from_slice(&self.id.to_ne_bytes());
-        head[8..16].copy_from_slice(&self.timestamp_us.to_ne_bytes());
-        // A topic has at most 200 bytes, and what fits into a chunk fits into 32 bits.
-        head[16..18].copy_from_slice(&(topic.len() as u16).to_ne_bytes());
-        head[20..24].copy_from_slice(&(headers.len() as u32).to_ne_bytes());
-        let mut at = at;
-        let mut put = |bytes: &[u8]| {
-            memory.copy_in(at, bytes);
-            at += bytes.len();
-        };
-        if let Some((epoch, offset)) = self.managed {
-            head[18..20].copy_from_slice(&MANAGED.to_ne_bytes());
-            head[24..32].copy_from_slice(&epoch.to_ne_bytes());
-            head[32..].copy_from_slice(&offset.to_ne_bytes());
-            put(&head);
-        } else {
-            put(&head[..HEAD]);
+        // By words: what was just stored by parts is slow to be copied whole. Records begin at multiples of 16 bytes.
+        let head = self.head();
+        let words = if self.managed.is_some() { &head[..] } else { &head[..HEAD / 8] };
+        words.iter().enumerate().for_each(|(i, &word)| memory.word(at / 8 + i).store(word, Relaxed));
+        let mut at = at + words.len() * 8;
+        for part in [self.topic.as_bytes(), self.headers(), self.data] {
+            memory.copy_in(at, part);
+            at += part.len();
         }
-        put(topic);
-        put(headers);
-        put(self.data);
+    }
+
+    /// What it begins with; the last two words only if it is managed.
+    #[inline]
+    fn head(&self) -> [u64; (HEAD + PLACE) / 8] {
+        let flags = if self.managed.is_some() { MANAGED } else { 0 };
+        let (epoch, offset) = self.managed.unwrap_or_default();
+        // A topic has at most 200 bytes, and what fits into a chunk fits into 32 bits.
+        let mut short = [0; 4];
+        short[..2].copy_from_slice(&(self.topic.len() as u16).to_ne_bytes());
+        short[2..].copy_from_slice(&flags.to_ne_bytes());
+        let lengths = pair(u32::from_ne_bytes(short), self.headers().len() as u32);
+        [self.id, self.timestamp_us, lengths, epoch, offset]
+    }
+}
+
+/// What the records of a run have in common: everything before the content, but for the id and the offset. Put together once
+/// for many.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    bytes: [u8; OPENING_MAX],
+    len: usize,
+}
+
+/// A topic has at most 200 bytes; longer headers go the longer way.
+const OPENING_MAX: usize = 320;
+
+impl Opening {
+    /// `epoch`: the history's, if the topic is managed. `None`: it is longer than what is kept.
+    pub(crate) fn new(timestamp_us: u64, topic: &str, headers_json: &str, epoch: Option<u64>) -> Option<Opening> {
+        let managed = epoch.map(|epoch| (epoch, 0));
+        let record = Record { id: 0, timestamp_us, topic, headers_json, data: b"", managed };
+        let mut opening = Opening { bytes: [0; OPENING_MAX], len: record.len() };
+        let head = record.head();
+        let head = if managed.is_some() { &head[..] } else { &head[..HEAD / 8] };
+        let mut rest = opening.bytes.get_mut(..opening.len)?;
+        for part in [bytes::of(head), topic.as_bytes(), record.headers()] {
+            let (place, behind) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = behind;
+        }
+        Some(opening)
+    }
+}
+
+/// A message of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opened<'a> {
+    pub opening: &'a Opening,
+    pub id: u64,
+    /// Its offset in the history, if the topic is managed.
+    pub offset: Option<u64>,
+    pub data: &'a [u8],
+}
+
+impl Opened<'_> {
+    /// The length of its record.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.opening.len + self.data.len()
+    }
+
+    #[inline]
+    pub(crate) fn write(&self, memory: &impl Memory, at: usize) {
+        let Opening { bytes, len } = self.opening;
+        // Whole steps, which the compiler knows how to copy: what they write behind the opening is the content's place, or
+        // nobody's.
+        let steps = bytes[..len.next_multiple_of(STEP as usize)].chunks_exact(STEP as usize);
+        steps.enumerate().for_each(|(i, step)| memory.copy_in(at + i * STEP as usize, step));
+        memory.copy_in(at, &self.id.to_ne_bytes());
+        if let Some(offset) = self.offset {
+            memory.copy_in(at + HEAD + 8, &offset.to_ne_bytes());
+        }
+        memory.copy_in(at + len, self.data);
     }
 }
 
@@ -94,38 +156,27 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Of the record of `len` bytes at `at`; `None`: it is none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(memory: &impl Memory, at: usize, len: u32) -> Option<Parts> {
         let len = len as usize;
         if len < HEAD {
             return None;
         }
-        // Where its parts lie is read from its first line: the second is on its way meanwhile.
-        memory.prefetch(at + LINE, 1);
-        let mut head = [0; HEAD + PLACE];
-        memory.copy_out(at, &mut head[..HEAD]);
-        let flags = u16::from_ne_bytes([head[18], head[19]]);
-        let start = match flags {
-            0 => HEAD,
-            MANAGED if len >= HEAD + PLACE => {
-                memory.copy_out(at + HEAD, &mut head[HEAD..]);
-                HEAD + PLACE
-            }
+        let word = |index: usize| memory.word(at / 8 + index).load(Relaxed);
+        let (short, headers_len) = unpair(word(2));
+        let [low, high, flags_low, flags_high] = short.to_ne_bytes();
+        let (topic_len, headers_len) = (usize::from(u16::from_ne_bytes([low, high])), headers_len as usize);
+        let (start, epoch, offset) = match u16::from_ne_bytes([flags_low, flags_high]) {
+            0 => (HEAD, 0, 0),
+            MANAGED if len >= HEAD + PLACE => (HEAD + PLACE, word(3), word(4)),
             _ => return None,
         };
-        let long = |from: usize| {
-            let mut word = [0; 8];
-            word.copy_from_slice(&head[from..from + 8]);
-            u64::from_ne_bytes(word)
-        };
-        let topic_len = usize::from(u16::from_ne_bytes([head[16], head[17]]));
-        let headers_len = u32::from_ne_bytes([head[20], head[21], head[22], head[23]]) as usize;
         let data_len = len.checked_sub(start)?.checked_sub(topic_len)?.checked_sub(headers_len)?;
         Some(Parts {
-            id: long(0),
-            timestamp_us: i64::try_from(long(8)).unwrap_or(i64::MAX),
-            epoch: long(24),
-            offset: long(32),
+            id: word(0),
+            timestamp_us: i64::try_from(word(1)).unwrap_or(i64::MAX),
+            epoch,
+            offset,
             at: at + start,
             topic_len,
             headers_len,

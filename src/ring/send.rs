@@ -7,7 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use super::record::Record;
+use super::record::{Opened, Record};
 use super::words::Ref;
 use super::{FileLocks, Layout, Outcome, Producer, Ring, SharedMemory};
 use crate::control::{self, Control};
@@ -33,8 +33,8 @@ pub(crate) struct Sender {
 impl Sender {
     /// Whether it is time to see whether the receiver still lives: every [`LOOK_MESSAGES`] or 10 ms.
     #[inline]
-    pub(crate) fn must_look(&mut self, now_us: u64) -> bool {
-        self.since_look += 1;
+    pub(crate) fn must_look(&mut self, messages: usize, now_us: u64) -> bool {
+        self.since_look += messages as u32;
         let due = self.since_look >= LOOK_MESSAGES || now_us.saturating_sub(self.looked_us) >= LOOK_US;
         if due {
             (self.since_look, self.looked_us) = (0, now_us);
@@ -101,7 +101,7 @@ impl RingOutbox {
     pub(crate) fn new(layout: Layout, control: &Control, file: Fd, open: &Arc<AtomicUsize>) -> RingOutbox {
         let file = Arc::new(file);
         RingOutbox {
-            ring: Ring { memory: SharedMemory::new(Arc::clone(control.map()), Arc::clone(&file)), layout },
+            ring: Ring::new(SharedMemory::new(Arc::clone(control.map()), Arc::clone(&file)), layout),
             file,
             idle: Mutex::default(),
             hint: AtomicU32::new(random::number()),
@@ -110,8 +110,8 @@ impl RingOutbox {
     }
 
     /// Whether a message of this length lies in a file: a quarter of a chunk at most is left unused at its end.
-    pub(crate) fn wants_file(&self, record: &Record<'_>) -> bool {
-        record.len() > self.ring.layout.chunk_size as usize / 4
+    pub(crate) fn wants_file(&self, record_len: usize) -> bool {
+        record_len > self.ring.layout.chunk_size as usize / 4
     }
 
     /// Publishes a record. `wake` writes to the FIFO.
@@ -142,6 +142,21 @@ impl RingOutbox {
         let unlink = |tag| unlink(base, directory, tag);
         let fill = |memory: &SharedMemory, at| record.write(memory, at);
         sender.producer.push(&self.ring, record.len() as u32, fill, unlink)
+    }
+
+    /// The same for a message of a run; whether it was taken.
+    #[inline]
+    pub(crate) fn push_opened_by(
+        &self,
+        sender: &mut Sender,
+        base: &Directory,
+        directory: &[u8],
+        message: &Opened<'_>,
+    ) -> bool {
+        let unlink = |tag| unlink(base, directory, tag);
+        let fill = |memory: &SharedMemory, at| message.write(memory, at);
+        let len = message.len();
+        !self.wants_file(len) && matches!(sender.producer.push(&self.ring, len as u32, fill, unlink), Outcome::Taken)
     }
 
     /// Ends what was pushed; `pushed` is what became of the last.

@@ -66,6 +66,11 @@ impl Memory for SharedMemory {
         self.map.prefetch(offset, len);
     }
 
+    #[inline]
+    fn prefetch_to_read(&self, offset: usize, len: usize) {
+        self.map.prefetch_to_read(offset, len);
+    }
+
     fn reserve(&self, offset: usize, len: usize) -> io::Result<()> {
         reserve_range(self.file.get()?, offset, len)
     }

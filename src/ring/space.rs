@@ -183,7 +183,7 @@ impl<L: Locks> Producer<L> {
         let reserved = if planted("no pages reserved") {
             Ok(())
         } else {
-            ring.memory.reserve(ring.layout.chunk_offset(chunk), ring.layout.chunk_size as usize)
+            ring.memory.reserve(ring.chunk_offset(chunk), ring.layout.chunk_size as usize)
         };
         if let Err(error) = reserved {
             ring.chunk_word(chunk).store(ChunkWord::bare(true, head).0, Release);

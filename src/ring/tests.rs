@@ -47,6 +47,9 @@ impl Memory for Failing {
     fn prefetch(&self, offset: usize, len: usize) {
         self.memory.prefetch(offset, len);
     }
+    fn prefetch_to_read(&self, offset: usize, len: usize) {
+        self.memory.prefetch_to_read(offset, len);
+    }
     fn reserve(&self, offset: usize, len: usize) -> io::Result<()> {
         if self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err() {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
@@ -80,7 +83,7 @@ impl TestRing {
         // To whole pages: mappings end at one.
         let map = Mapping::new(file.get().unwrap(), layout.file_len().div_ceil(8)).unwrap();
         let memory = Failing { memory: SharedMemory::new(Arc::new(map), file), left: AtomicU64::new(u64::MAX) };
-        TestRing { ring: Ring { memory, layout }, path, _directory: directory }
+        TestRing { ring: Ring::new(memory, layout), path, _directory: directory }
     }
 
     fn locks(&self) -> FileLocks {

@@ -149,21 +149,29 @@ impl Ids {
     /// The next id, for a message published at `now`.
     #[inline]
     pub(crate) fn next(&mut self, newest: &AtomicU64, now: Moment, store: &Store) -> Result<u64> {
+        self.next_run(newest, now, store, 1)
+    }
+
+    /// The first of the next `many` ids, which follow each other.
+    #[inline]
+    pub(crate) fn next_run(&mut self, newest: &AtomicU64, now: Moment, store: &Store, many: usize) -> Result<u64> {
+        let many = many as u64;
         // Relaxed: what matters is that one thread never sees an older value after a newer one.
-        if self.next == self.end || self.next < id::floor(now.wall_us()) || newest.load(Relaxed) != self.start {
-            self.take(newest, now, store)?;
+        let is_newest = newest.load(Relaxed) == self.start;
+        if self.end - self.next < many || self.next < id::floor(now.wall_us()) || !is_newest {
+            self.take(newest, now, store, many)?;
         }
         let id = self.next;
-        self.next += 1;
+        self.next += many;
         Ok(id)
     }
 
     #[cold]
-    fn take(&mut self, newest: &AtomicU64, now: Moment, store: &Store) -> Result<()> {
+    fn take(&mut self, newest: &AtomicU64, now: Moment, store: &Store, many: u64) -> Result<()> {
         // As many as the last block was good for; twice as many if it was used up.
         let used = self.next - self.start;
-        let count = if self.next == self.end { 2 * used } else { used };
-        let count = count.clamp(1, BLOCK);
+        let count = if self.end - self.next < many { 2 * used } else { used };
+        let count = count.min(BLOCK).max(many);
         self.start = store.next_ids(now, count)?;
         (self.next, self.end) = (self.start, self.start + count);
         newest.fetch_max(self.start, Relaxed);

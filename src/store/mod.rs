@@ -272,6 +272,10 @@ impl Store {
 
     /// New ids for `count` messages published at this time: this one and those behind it.
     pub(crate) fn next_ids(&self, now: Moment, count: u64) -> Result<u64> {
+        if !now.is_since(self.page_checked.load(Relaxed), PAGE_CHECK_NS) {
+            let page = self.page.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+            return Ok(page.next_ids(now.wall_us(), count));
+        }
         Ok(self.page(now)?.next_ids(now.wall_us(), count))
     }
 

@@ -14,6 +14,20 @@ pub(crate) fn of_mut(words: &mut [u64]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), size_of_val(words)) }
 }
 
+/// Two u32 as they lie behind each other in memory, as a word.
+#[inline]
+pub(crate) fn pair(first: u32, second: u32) -> u64 {
+    let (first, second) = (u64::from(first), u64::from(second));
+    if cfg!(target_endian = "little") { first | second << 32 } else { first << 32 | second }
+}
+
+/// The two u32 of a word, as they lie behind each other in memory.
+#[inline]
+pub(crate) fn unpair(word: u64) -> (u32, u32) {
+    let (low, high) = (word as u32, (word >> 32) as u32);
+    if cfg!(target_endian = "little") { (low, high) } else { (high, low) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,5 +41,8 @@ mod tests {
         assert_eq!(words[0].to_ne_bytes(), *b"abcdefgX");
         assert_eq!(words[1].to_ne_bytes(), *b"Yjklmnop");
         assert_eq!(of_mut(&mut words[2..]), b"");
+        let word = pair(u32::from_ne_bytes(*b"abcd"), u32::from_ne_bytes(*b"efgh"));
+        assert_eq!(of(&[word]), b"abcdefgh");
+        assert_eq!(unpair(pair(1, u32::MAX)), (1, u32::MAX));
     }
 }

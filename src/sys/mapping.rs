@@ -101,6 +101,22 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// Fetches a range into the cache, to be read; a hint, also beyond the end.
+    #[inline]
+    pub(crate) fn prefetch_to_read(&self, offset: usize, len: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for at in (0..len).step_by(64) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let address = self.address.as_ptr().cast::<i8>().wrapping_add(offset + at);
+            // SAFETY: a prefetch of any address is allowed and touches nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (offset, len);
+    }
+}
+
 /// # Safety
 /// `address` is valid, 16-aligned and only accessed atomically.
 #[cfg(target_arch = "x86_64")]

@@ -2,13 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::super::record::{self, Parts};
 use super::super::words::Ref;
 use super::super::{Memory, Taken};
 use super::RingInbox;
 use crate::error::Result;
 use crate::message::{Message, MessageHead};
-use crate::packed::{self, Record};
+use crate::packed::{self, NO_HEADERS, Record};
+use crate::sys::bytes;
+
+/// Behind a message of this size the next ones are fetched into the cache; for smaller ones the processor sees to that.
+const LARGE: usize = 256;
 
 /// What came of taking messages into a buffer.
 #[derive(Debug, Default)]
@@ -28,15 +34,30 @@ enum Step {
     Malformed,
 }
 
+/// What became of a record that was to be written into a buffer.
+enum Written {
+    /// It takes so many words.
+    Words(usize),
+    NoRoom,
+    Malformed,
+}
+
 impl RingInbox {
     /// Takes the messages that are there, up to `max`, onto the end of `messages`; answers how many.
     pub(crate) fn next_batch(&mut self, messages: &mut Vec<Message>, max: usize) -> Result<usize> {
-        let max = usize::from(self.waiting.is_some()) + self.consumer.waiting(&self.ring, max);
+        let there = self.consumer.waiting(&self.ring, max);
+        let end = self.consumer.taken().wrapping_add(there as u64);
+        let max = usize::from(self.waiting.is_some()) + there;
         let mut count = 0;
         let mut failed = None;
         while count < max {
             match self.take() {
-                Ok(Some(message)) => messages.push(message),
+                Ok(Some(message)) => {
+                    if message.data().len() >= LARGE && !self.ring.layout.drop_oldest {
+                        self.consumer.fetch_ahead(&self.ring, end);
+                    }
+                    messages.push(message);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     failed = Some(error);
@@ -59,13 +80,18 @@ impl RingInbox {
             return Ok(packed);
         }
         let max = self.consumer.waiting(&self.ring, max);
+        let is_full = self.pack_records(buffer, max, &mut packed);
         let result = loop {
-            if packed.records == max {
+            if packed.records == max || is_full {
                 break Ok(());
             }
             let free = &mut buffer[packed.words..];
             let taken = self.consumer.next(&self.ring, |memory, place, at| match place {
-                Ref::Record { len, .. } => pack(memory, at, len, free),
+                Ref::Record { len, .. } => match pack_one(memory, at, len, free) {
+                    Written::Words(words) => Ok(Step::Written(words)),
+                    Written::NoRoom => Ok(record::read(memory, at, len)?.map_or(Step::Malformed, Step::Whole)),
+                    Written::Malformed => Ok(Step::Malformed),
+                },
                 Ref::File { tag, .. } => Ok(Step::File(tag)),
             });
             let step = match taken {
@@ -104,6 +130,27 @@ impl RingInbox {
         if packed.records == 0 { result.map(|()| packed) } else { Ok(packed) }
     }
 
+    /// The quick way of [`next_packed`](RingInbox::next_packed): records, as long as nothing else is among them. Whether the
+    /// next does not fit behind them, and stays.
+    #[inline]
+    fn pack_records(&mut self, buffer: &mut [u64], max: usize, packed: &mut Packed) -> bool {
+        let end = self.consumer.taken().wrapping_add(max as u64);
+        while packed.records < max && !self.ring.layout.drop_oldest {
+            let Some((at, len)) = self.consumer.peek(&self.ring) else { return false };
+            if len as usize >= LARGE {
+                self.consumer.fetch_ahead(&self.ring, end);
+            }
+            match pack(&self.ring.memory, at, len, &mut buffer[packed.words..]) {
+                Written::Words(words) => packed.words += words,
+                Written::NoRoom => return packed.records > 0,
+                Written::Malformed => return false,
+            }
+            self.consumer.advance(&self.ring, len);
+            packed.records += 1;
+        }
+        false
+    }
+
     /// So many messages have been taken.
     fn settle(&mut self, count: usize) {
         self.consumer.publish_head(&self.ring);
@@ -111,10 +158,15 @@ impl RingInbox {
     }
 }
 
-/// Writes a record of `len` bytes into the buffer, or copies it where there is no room.
-#[inline]
-fn pack(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64]) -> Result<Step> {
-    let Some(parts) = Parts::read(memory, at, len) else { return Ok(Step::Malformed) };
+#[inline(never)]
+fn pack_one(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64]) -> Written {
+    pack(memory, at, len, buffer)
+}
+
+/// Writes a record of `len` bytes into the buffer, if there is room.
+#[inline(always)]
+fn pack(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64]) -> Written {
+    let Some(parts) = Parts::read(memory, at, len) else { return Written::Malformed };
     let head = MessageHead::of_history(parts.id, parts.timestamp_us as u64, parts.epoch, parts.offset);
     let record = Record {
         id: head.id,
@@ -127,18 +179,49 @@ fn pack(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64]) -> Result
         headers_len: parts.headers_len,
         data_len: parts.data_len,
     };
-    let Some((words, texts, data)) = record.write(buffer) else {
-        let message = record::read(memory, at, len)?;
-        return Ok(message.map_or(Step::Malformed, Step::Whole));
-    };
-    let stored = parts.topic_len + parts.headers_len;
-    memory.copy_out(parts.at, &mut texts[..stored]);
-    memory.copy_out(parts.at + stored, data);
-    if !texts.is_ascii() {
-        let (topic, headers) = texts.split_at(parts.topic_len);
-        if std::str::from_utf8(topic).is_err() || std::str::from_utf8(headers).is_err() {
-            return Ok(Step::Malformed);
-        }
+    let Some((head, texts, data)) = record.place(buffer) else { return Written::NoRoom };
+    head.copy_from_slice(&record.head());
+    if let Some(last) = data.last_mut() {
+        *last = 0;
     }
-    Ok(Step::Written(words))
+    let stored = parts.topic_len + parts.headers_len;
+    memory.copy_out(parts.at + stored, &mut bytes::of_mut(data)[..parts.data_len]);
+    let is_ascii = copy_texts(memory, parts.at, stored, texts);
+    if parts.headers_len == 0 {
+        bytes::of_mut(texts)[stored..stored + NO_HEADERS.len()].copy_from_slice(NO_HEADERS);
+    }
+    if !is_ascii && !are_texts(&bytes::of(texts)[..stored], parts.topic_len) {
+        return Written::Malformed;
+    }
+    Written::Words(record.words())
+}
+
+/// Copies `len` bytes of texts by words, zeros behind them; whether all are ASCII. What was judged is what was copied: read back
+/// from the copy, as bytes were just written to it, it would cost more than all this.
+#[inline]
+fn copy_texts(memory: &impl Memory, at: usize, len: usize, texts: &mut [u64]) -> bool {
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    let mut bits = 0;
+    let mut left = len;
+    for (i, place) in texts.iter_mut().enumerate() {
+        // Records begin at multiples of 16 bytes and have a multiple of 8 before their texts; so do chunks end.
+        let word = if left == 0 { 0 } else { memory.word(at / 8 + i).load(Relaxed) };
+        let word = if left < 8 { first_bytes(word, left) } else { word };
+        left = left.saturating_sub(8);
+        bits |= word;
+        *place = word;
+    }
+    bits & HIGH_BITS == 0
+}
+
+/// A word as it lies in memory, with zeros behind its first `count` bytes, fewer than 8.
+#[inline]
+fn first_bytes(word: u64, count: usize) -> u64 {
+    if cfg!(target_endian = "little") { word & !(u64::MAX << (8 * count)) } else { word & !(u64::MAX >> (8 * count)) }
+}
+
+#[cold]
+fn are_texts(texts: &[u8], topic_len: usize) -> bool {
+    let (topic, headers) = texts.split_at(topic_len);
+    std::str::from_utf8(topic).is_ok() && std::str::from_utf8(headers).is_ok()
 }
