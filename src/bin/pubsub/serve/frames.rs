@@ -157,7 +157,7 @@ pub fn parse(text: &str) -> Result<Parsed<'_>, BadFrame<'_>> {
         Ok(id) => (id, None),
         Err(refusal) => (None, Some(refusal)),
     };
-    let action = match fields.action.map(|raw| string(raw)) {
+    let action = match fields.action.map(string) {
         Some(Ok(action)) => action,
         found => {
             let what = if found.is_none() { "the frame has no \"action\"" } else { "\"action\" is no string" };
