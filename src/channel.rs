@@ -34,8 +34,9 @@ use crate::topics::Resume;
 const CAPACITY_MESSAGES: u64 = 16_384;
 /// Default bound of the unread bytes.
 const CAPACITY_BYTES: u64 = 64 << 20;
-/// The FIFO gets its turn after this many messages from the ring.
-const TURN: usize = 64;
+/// The FIFO gets its turn after this many messages from the ring: a look costs up to four system calls once the descriptor is
+/// used.
+const TURN: usize = 256;
 /// Fetching again and again from a ring that is empty looks at the FIFO this often, since that is a system call. It takes
 /// longer than this to publish there, so that only a message which another process is publishing meanwhile comes late.
 const IDLE_LOOK_NS: u64 = 2_000;
@@ -168,7 +169,6 @@ impl Channel {
         let beginning = beginning(&pattern, options)?;
         let transport = making::transport(options.transport)?;
         let store = Store::at(options.home.as_deref())?;
-        store::clean_step(&store);
         let or_default = |value, default| if value == 0 { default } else { value };
         let terms = Terms {
             pattern: topic.to_string(),
@@ -195,8 +195,16 @@ impl Channel {
             }
             terms.ring = Some(making::layout(&terms)?);
         }
-        let (name, inbox) = making::make(&store, pattern.clone(), terms)
-            .map_err(|e| Error::os(format_args!("opening a channel on '{topic}' in {}", store.home().display()), e))?;
+        let failed = |e| Error::os(format_args!("opening a channel on '{topic}' in {}", store.home().display()), e);
+        let made = match making::make(&store, &pattern, &terms).map_err(failed) {
+            // It may be the dead who fill it.
+            Err(error) if error.kind() == ErrorKind::StoreFull => {
+                store::make_space(&store);
+                making::make(&store, &pattern, &terms).map_err(failed)
+            }
+            result => result,
+        }?;
+        let (name, inbox) = (made.name, made.inbox);
         let interrupt = Interrupt {
             pending: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -221,6 +229,9 @@ impl Channel {
             interrupt: Arc::new(interrupt),
             closed: false,
         };
+        // While the channel settles anyway.
+        store::clean_step(&channel.store);
+        made.settling.end();
         // Now that what is new waits in its queue.
         if let Some(beginning) = beginning {
             channel.replay = Replay::open(&channel.store, &pattern, beginning)?;

@@ -176,7 +176,7 @@ pub fn create_topic(topic: &str, options: &TopicOptions) -> Result<()> {
 /// Makes the topic's directory under `tmp` and renames it into the store. Returns no sooner than every publisher sees it.
 fn make(store: &Store, terms: &Terms) -> io::Result<()> {
     let (base, access) = (store.base(), store.access());
-    let draft = CString::new(store::new_directory_name())?;
+    let draft = CString::new(store::new_directory_name(&store::random_part()))?;
     // Publishers remove each other's large messages.
     base.make_directory(&draft, access.channel_directory(true))?;
     chaos::point("topic.directory");

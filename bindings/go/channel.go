@@ -23,8 +23,9 @@ type Channel struct {
 	topic, path string
 	// Closed by Close.
 	done chan struct{}
-	// Held by the one goroutine that waits on the poller; the others wait for it.
+	// Held by the one goroutine that waits for messages; the others wait for it. It owns nap.
 	turn chan struct{}
+	nap  time.Duration
 
 	// Guards what follows, and makes the library's calls on the handle one at a time. Nobody waits for messages in it.
 	mu     sync.Mutex
@@ -43,6 +44,17 @@ type bell struct {
 // How often a waiting receiver looks although nothing woke it. Messages wake it; a channel whose directory was deleted by
 // somebody does not.
 const relook = time.Second
+
+// For how long a receiver looks again and again before it waits on the poller, where messages came just before: a publisher
+// that is at work is worth waiting for, since waking a sleeper costs it a system call and the sleeper some twenty
+// microseconds.
+const lingering = 30 * time.Microsecond
+
+// Between two looks, of which each asks publishers to wake us when it finds nothing: the longer, the more messages one brings.
+const (
+	shortNap = time.Microsecond
+	longNap  = 4 * time.Microsecond
+)
 
 // How many messages a stream of Messages may be ahead of its reader.
 const streamed = 64
@@ -88,6 +100,7 @@ func Open(pattern string, options ...Option) (*Channel, error) {
 		path:   C.GoString(C.psgo_channel_path(handle)),
 		done:   make(chan struct{}),
 		turn:   make(chan struct{}, 1),
+		nap:    shortNap,
 		handle: handle,
 		queue:  queue{home: chosen.home},
 	}
@@ -148,28 +161,16 @@ func (c *Channel) Stats() (Stats, error) {
 // Errors: the context's, as it is; ErrClosed, also when the channel is closed meanwhile; ErrCorrupt when somebody deleted
 // its directory; ErrTooLarge when memory for the message cannot be had; ErrIO.
 func (c *Channel) Receive(ctx context.Context) (Message, error) {
-	if err := ctx.Err(); err != nil {
-		return Message{}, err
-	}
-	for {
-		message, ok, err := c.TryReceive()
-		if ok || err != nil {
-			return message, err
-		}
-		if err := c.wait(ctx); err != nil {
-			return Message{}, err
-		}
-	}
+	var one [1]Message
+	_, err := c.receive(ctx, one[:])
+	return one[0], err
 }
 
 // TryReceive returns the next message, and whether there was one. It never waits.
 func (c *Channel) TryReceive() (message Message, ok bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ok, err = c.fill(); !ok {
-		return Message{}, false, err
-	}
-	return c.queue.next(), true, nil
+	var one [1]Message
+	count, err := c.take(one[:])
+	return one[0], count == 1, err
 }
 
 // ReceiveBatch fills messages with what is there, and answers how many: it waits for the first as Receive does, not for
@@ -178,23 +179,37 @@ func (c *Channel) ReceiveBatch(ctx context.Context, messages []Message) (int, er
 	if len(messages) == 0 {
 		return 0, nil
 	}
-	first, err := c.Receive(ctx)
-	if err != nil {
+	return c.receive(ctx, messages)
+}
+
+func (c *Channel) receive(ctx context.Context, messages []Message) (int, error) {
+	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	messages[0] = first
+	for {
+		if count, err := c.take(messages); count > 0 || err != nil {
+			return count, err
+		}
+		if err := c.wait(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// take fills messages with what is there. An error comes with none.
+func (c *Channel) take(messages []Message) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for count := 1; ; count++ {
-		if count == len(messages) {
-			return count, nil
+	for count := range messages {
+		if ok, err := c.fill(); !ok {
+			if count > 0 {
+				err = nil // left to the next call
+			}
+			return count, err
 		}
-		// An error is left to the next call.
-		if ok, _ := c.fill(); !ok {
-			return count, nil
-		}
-		messages[count] = c.queue.next()
+		c.queue.next(&messages[count])
 	}
+	return len(messages), nil
 }
 
 // Messages is a stream of the channel's messages, for range and select. It ends when the context is done, the channel is
@@ -228,6 +243,11 @@ func (c *Channel) stream(ctx context.Context, stream chan Message) {
 				c.mu.Unlock()
 			}
 			return
+		}
+		select {
+		case stream <- message: // mostly there is room, and to look at three channels costs more
+			continue
+		default:
 		}
 		select {
 		case stream <- message:
@@ -276,7 +296,7 @@ func (c *Channel) fill() (bool, error) {
 			if c.queue.known() {
 				return true, nil
 			}
-			c.queue.next()
+			c.queue.next(new(Message))
 		}
 		if ok, err := c.queue.fetch(c.handle); !ok {
 			return false, err
@@ -293,6 +313,9 @@ func (c *Channel) wait(ctx context.Context) error {
 		return ctx.Err()
 	case <-c.done:
 		return c.closed()
+	}
+	if ready, err := c.linger(); ready || err != nil {
+		return err
 	}
 	bell, err := c.ring()
 	if err != nil {
@@ -341,6 +364,36 @@ func (c *Channel) wait(ctx context.Context) error {
 			return errorf(ErrIO, "waiting on the channel on '%s': %v", c.topic, err)
 		}
 	}
+}
+
+// linger waits a moment for a message where some came just before; whether there is one. For who has the turn.
+func (c *Channel) linger() (bool, error) {
+	c.mu.Lock()
+	flows := c.queue.flows
+	c.mu.Unlock()
+	if !flows {
+		return false, nil
+	}
+	began := time.Now()
+	for time.Since(began) < lingering {
+		// Not runtime.Gosched: with nothing else to run, that has the runtime look for work on every other processor, and
+		// the publisher needs one.
+		C.psgo_nap(C.uint64_t(c.nap))
+		c.mu.Lock()
+		ready, err := c.fill()
+		several := c.queue.len() > 1
+		c.queue.flows = ready
+		c.mu.Unlock()
+		if several && c.nap < longNap {
+			c.nap *= 2
+		} else if !several && c.nap > shortNap {
+			c.nap /= 2
+		}
+		if ready || err != nil {
+			return ready, err
+		}
+	}
+	return false, nil
 }
 
 func (c *Channel) look() (bool, error) {

@@ -6,6 +6,7 @@ import "C"
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -82,6 +83,8 @@ type Publisher struct {
 	topic string
 	home  string // "": the default store
 	waits bool
+	// Whether at most one channel matched the last message.
+	alone atomic.Bool
 	// Publishing holds it for reading, closing for writing.
 	mu     sync.RWMutex
 	handle C.psgo_publisher // 0: closed
@@ -165,8 +168,13 @@ func (p *Publisher) publish(data, headers []byte) (Receipt, error) {
 	if size == 0 {
 		data = nothing[:]
 	}
-	return receipt(C.psgo_publisher_publish(p.handle, (*C.uint8_t)(&data[0]), C.size_t(size), chars(headers),
-		C.size_t(len(headers)), C.bool(p.waits)))
+	result := C.psgo_publisher_publish(p.handle, (*C.uint8_t)(&data[0]), C.size_t(size), chars(headers),
+		C.size_t(len(headers)), C.bool(p.waits), C.bool(p.alone.Load()))
+	// Seldom written, so that goroutines that publish side by side do not wait for its cache line.
+	if alone := result.value >= 0 && uint64(result.value)+uint64(result.more) <= 1; alone != p.alone.Load() {
+		p.alone.Store(alone)
+	}
+	return receipt(result)
 }
 
 const (

@@ -80,8 +80,39 @@ func TestAPublisherWaitsForRoom(t *testing.T) {
 		t.Error(time.Since(start))
 	}
 	// Signals, which Go's runtime sends to its own threads, do not end the wait.
+	signals(t)
+	time.AfterFunc(100*time.Millisecond, func() { c.TryReceive() })
+	if receipt, err := p.Publish([]byte("second")); err != nil || receipt.Delivered != 1 {
+		t.Fatal(receipt, err)
+	}
+	if m := receive(t, c); string(m.Data) != "second" {
+		t.Errorf("%q", m.Data)
+	}
+}
+
+func TestSignalsDoNotEndTheWaitForOneOfSeveral(t *testing.T) {
+	small, large := open(t, "several", WithCapacity(1, 0)), open(t, "several")
+	p := publisher(t, "several", WithFullTimeout(10*time.Second))
+	if receipt, err := p.Publish([]byte("first")); err != nil || receipt.Delivered != 2 {
+		t.Fatal(receipt, err)
+	}
+	signals(t)
+	time.AfterFunc(100*time.Millisecond, func() { small.TryReceive() })
+	if receipt, err := p.Publish([]byte("second")); err != nil || receipt != (Receipt{Delivered: 2}) {
+		t.Fatal(receipt, err)
+	}
+	if m := receive(t, small); string(m.Data) != "second" {
+		t.Errorf("%q", m.Data)
+	}
+	if m := receive(t, large); string(m.Data) != "first" {
+		t.Errorf("%q", m.Data)
+	}
+}
+
+// signals sends a signal to each thread, every millisecond until the test ends.
+func signals(t *testing.T) {
 	stop := make(chan struct{})
-	defer close(stop)
+	t.Cleanup(func() { close(stop) })
 	go func() {
 		for {
 			select {
@@ -97,13 +128,6 @@ func TestAPublisherWaitsForRoom(t *testing.T) {
 			}
 		}
 	}()
-	time.AfterFunc(100*time.Millisecond, func() { c.TryReceive() })
-	if receipt, err := p.Publish([]byte("second")); err != nil || receipt.Delivered != 1 {
-		t.Fatal(receipt, err)
-	}
-	if m := receive(t, c); string(m.Data) != "second" {
-		t.Errorf("%q", m.Data)
-	}
 }
 
 func TestContentsInsideOtherThingsArePublished(t *testing.T) {

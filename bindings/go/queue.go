@@ -37,6 +37,8 @@ type queue struct {
 	home string
 	// What is left of the current piece.
 	piece []byte
+	// Messages came since somebody last waited for them in vain.
+	flows bool
 }
 
 func (q *queue) ready() bool { return q.left > 0 || len(q.returned) > 0 }
@@ -50,7 +52,7 @@ func (q *queue) fetch(handle C.psgo_channel) (bool, error) {
 	for {
 		result := C.psgo_fetch(handle, (*C.uint64_t)(&words[0]), C.size_t(len(words)*8))
 		if result.value > 0 {
-			q.pooled, q.left, q.at = pooled, int(result.value), 0
+			q.pooled, q.left, q.at, q.flows = pooled, int(result.value), 0, true
 			q.bytes = unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)[:int(result.more)]
 			return true, nil
 		}
@@ -75,15 +77,15 @@ func (q *queue) known() bool {
 	return len(q.returned) > 0 || Kind(q.record().kind).known()
 }
 
-// next takes the first message, when the queue is ready.
-func (q *queue) next() Message {
+// next takes the first message, when the queue is ready, into a place of the caller's: it is too large to be copied often.
+func (q *queue) next(message *Message) {
 	if len(q.returned) > 0 {
-		message := q.returned[0]
+		*message = q.returned[0]
 		q.returned[0] = Message{}
 		if q.returned = q.returned[1:]; len(q.returned) == 0 {
 			q.returned = nil
 		}
-		return message
+		return
 	}
 	record := q.record()
 	text := q.bytes[q.at+recordHead:]
@@ -97,17 +99,15 @@ func (q *queue) next() Message {
 	if string(headers) != q.headers {
 		q.headers = string(headers)
 	}
-	message := Message{
-		ID:            uint64(record.id),
-		TimestampUS:   int64(record.timestamp_us),
-		Topic:         q.topic,
-		HeadersJSON:   q.headers,
-		DroppedBefore: uint64(record.dropped_before),
-		Epoch:         uint64(record.epoch),
-		Offset:        uint64(record.offset),
-		Kind:          Kind(record.kind),
-		home:          q.home,
-	}
+	message.ID = uint64(record.id)
+	message.TimestampUS = int64(record.timestamp_us)
+	message.Topic = q.topic
+	message.HeadersJSON = q.headers
+	message.DroppedBefore = uint64(record.dropped_before)
+	message.Epoch = uint64(record.epoch)
+	message.Offset = uint64(record.offset)
+	message.Kind = Kind(record.kind)
+	message.home = q.home
 	if q.pooled == nil {
 		// Alone in a buffer that nobody else will use.
 		message.Data = data[:len(data):len(data)]
@@ -121,7 +121,6 @@ func (q *queue) next() Message {
 		}
 		q.pooled, q.bytes = nil, nil
 	}
-	return message
 }
 
 func (q *queue) copied(data []byte) []byte {

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static psgo_result result(int64_t value, uint64_t more) {
     psgo_result result = {value, more, NULL};
@@ -87,6 +89,19 @@ psgo_result psgo_fetch(psgo_channel channel, uint64_t *buffer, size_t size) {
     return result(count, used);
 }
 
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+void psgo_nap(uint64_t ns) {
+    uint64_t end = now_ns() + ns;
+    do {
+        sched_yield();
+    } while (now_ns() < end);
+}
+
 psgo_result psgo_headers_parse(const char *json, size_t len, ps_headers **headers) {
     int code = ps_headers_parse(json, len, headers);
     return result(code < 0 ? code : (int64_t)ps_headers_count(*headers), 0);
@@ -144,16 +159,24 @@ void psgo_publisher_close(psgo_publisher publisher) {
 }
 
 psgo_result psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data, size_t len, const char *json,
-                                   size_t json_len, bool waits) {
+                                   size_t json_len, bool waits, bool alone) {
     ps_headers *headers = NULL;
     int code = json_len == 0 ? 0 : ps_headers_parse(json, json_len, &headers);
     if (code < 0) {
         return result(code, 0);
     }
-    sigset_t before;
-    mask(waits, &before);
-    psgo_result answer = published(ps_publisher_publish((ps_publisher *)publisher, data, len, headers));
-    unmask(waits, &before);
+    /* Masking takes two system calls, three times as long as publishing. With one channel it can wait until a signal has
+     * come: nobody has the message then, so it is published anew, with all of its time. With several, some would have it,
+     * and the others' wait is over. (Of a second channel that has come since the last message and is full already, that
+     * becomes true if a signal comes during just this wait: it counts as having refused.) */
+    code = waits && alone ? ps_publisher_publish((ps_publisher *)publisher, data, len, headers) : PS_ERR_INTERRUPTED;
+    if (code == PS_ERR_INTERRUPTED) {
+        sigset_t before;
+        mask(waits, &before);
+        code = ps_publisher_publish((ps_publisher *)publisher, data, len, headers);
+        unmask(waits, &before);
+    }
+    psgo_result answer = published(code);
     ps_headers_free(headers);
     return answer;
 }

@@ -40,6 +40,8 @@ psgo_result psgo_channel_wait_fd(psgo_channel channel);
 psgo_result psgo_channel_stats(psgo_channel channel, ps_channel_stats *stats);
 /* Never waits. `more`: the bytes used, or for PS_ERR_TOO_LARGE those needed, 0 if that is unknown. */
 psgo_result psgo_fetch(psgo_channel channel, uint64_t *buffer, size_t size);
+/* Leaves the processor to other processes for that long. */
+void psgo_nap(uint64_t ns);
 
 /* `value`: how many headers. */
 psgo_result psgo_headers_parse(const char *json, size_t len, ps_headers **headers);
@@ -48,9 +50,9 @@ void psgo_headers_fill(const ps_headers *headers, psgo_header *items, size_t cou
 psgo_result psgo_publish(const char *topic, const uint8_t *data, size_t len, const char *json, size_t json_len);
 /* `more`: the handle. */
 psgo_result psgo_publisher_open(const char *topic, const char *home, uint32_t full_timeout_ms);
-/* `waits`: the publisher has a full_timeout. */
+/* `waits`: the publisher has a full_timeout. `alone`: as far as is known, at most one channel matches. */
 psgo_result psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data, size_t len, const char *json,
-                                   size_t json_len, bool waits);
+                                   size_t json_len, bool waits, bool alone);
 psgo_result psgo_publisher_packed(psgo_publisher publisher, const uint8_t *data, const uint32_t *lengths, size_t count,
                                   const char *json, size_t json_len, bool waits);
 void psgo_publisher_close(psgo_publisher publisher);

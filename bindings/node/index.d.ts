@@ -72,6 +72,7 @@ export class Message {
   readonly date: Date;
   /** The topic it was published to. */
   readonly topic: string;
+  /** The receiver's own. Small ones share memory of 8 KiB, which each of them keeps alive. */
   readonly content: Buffer;
   /** The content as UTF-8. */
   readonly text: string;

@@ -64,11 +64,11 @@ pub(super) fn layout(terms: &Terms) -> Result<Layout> {
 }
 
 /// Makes the channel's directory under `tmp`, with its lock held, and renames it into the store, so that nobody sees one
-/// half made. Returns no sooner than every publisher sees it.
-pub(super) fn make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String, Inbox)> {
+/// half made. Publishers see it no later than [`Settling::end`] returns.
+pub(super) fn make(store: &Store, pattern: &Pattern, terms: &Terms) -> io::Result<Made> {
     let mut attempt = 0;
     loop {
-        match try_make(store, pattern.clone(), terms.clone()) {
+        match try_make(store, pattern, terms) {
             // A cleaner took the half-made directory for rubbish, or somebody removed `tmp`.
             Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
                 crate::sys::directory::ensure(store.base(), crate::files::TMP)?;
@@ -79,11 +79,32 @@ pub(super) fn make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<
     }
 }
 
-fn try_make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String, Inbox)> {
+/// A channel that can be seen.
+pub(super) struct Made {
+    pub name: String,
+    pub inbox: Inbox,
+    pub settling: Settling,
+}
+
+/// The time after a channel's rename in which publishers may not know it yet.
+pub(super) struct Settling {
+    renamed_ns: u64,
+}
+
+impl Settling {
+    /// Waits until it is over. See `store::registry`: a publisher that looked just before the rename does not look again for
+    /// that long.
+    pub(super) fn end(self) {
+        clock::spin_until(self.renamed_ns + FRESH_NS);
+    }
+}
+
+fn try_make(store: &Store, pattern: &Pattern, terms: &Terms) -> io::Result<Made> {
     let base = store.base();
     let access = store.access();
-    let draft = CString::new(store::new_directory_name())?;
-    let name = store::new_channel_name(pattern.as_str(), terms.pid);
+    let random = store::random_part();
+    let draft = CString::new(store::new_directory_name(&random))?;
+    let name = store::new_channel_name(pattern.as_str(), &random, terms.pid);
     let drop_oldest = terms.policy == FullPolicy::DropOldest;
     base.make_directory(&draft, access.channel_directory(drop_oldest))?;
     chaos::point("open.directory");
@@ -93,28 +114,30 @@ fn try_make(store: &Store, pattern: Pattern, terms: Terms) -> io::Result<(String
         // Marked as ours before it is locked: a child forked by another thread closes it.
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
         let held = fork::not_amid_fork(|| base.open_at(&page, flags, access.file()).map(Fd::new))?;
-        crate::sys::directory::set_mode(held.get()?, access.file())?;
+        crate::sys::directory::ensure_mode(held.get()?, access.file())?;
         chaos::point("open.unlocked");
         let mapped = base.open_at(&page, libc::O_RDWR, 0)?;
-        let control = Control::create(held.get()?, mapped.as_fd(), terms)?;
-        drop(mapped);
+        let control = Control::create(held.get()?, mapped.as_fd(), terms.clone())?;
         chaos::point("open.locked");
         base.make_fifo(&inside(QUEUE)?, access.file())?;
-        let mut inbox = Inbox::open(Arc::clone(base), draft.as_bytes(), pattern, control, held)?;
+        let fifo = Inbox::open_queue(base, draft.as_bytes())?;
         chaos::point("open.queue");
         base.rename(&draft, &CString::new(name.as_bytes())?)?;
-        inbox.renamed(name.as_bytes());
-        Ok(inbox)
+        chaos::point("open.renamed");
+        Ok(((control, held), fifo, mapped))
     })();
-    let inbox = match made {
-        Ok(inbox) => inbox,
+    let renamed_ns = clock::monotonic_ns();
+    // What nobody else sees was left for now, while publishers come to know it.
+    let (page, fifo, mapped) = match made {
+        Ok(made) => made,
         Err(error) => {
             let _ = store::remove_channel(base, draft.as_bytes());
             return Err(error);
         }
     };
-    chaos::point("open.renamed");
-    // See `store::registry`: a publisher that looked just before the rename does not look again for that long.
-    clock::spin_ns(FRESH_NS);
-    Ok((name, inbox))
+    drop(mapped);
+    let inbox = Inbox::new(Arc::clone(base), name.as_bytes(), pattern.clone(), page, fifo).inspect_err(|_| {
+        let _ = store::remove_channel(base, name.as_bytes());
+    })?;
+    Ok(Made { name, inbox, settling: Settling { renamed_ns } })
 }

@@ -82,18 +82,22 @@ enum Take {
 }
 
 impl Inbox {
-    /// Over a directory that holds a queue and a control page, before it can be seen.
-    pub(crate) fn open(
-        base: Arc<Directory>,
-        directory: &[u8],
-        pattern: Pattern,
-        control: Control,
-        held: Fd,
-    ) -> io::Result<Inbox> {
+    /// Opens the queue in this directory, before it can be seen.
+    pub(crate) fn open_queue(base: &Directory, directory: &[u8]) -> io::Result<Fd> {
         // Read-write: the end of a FIFO that was opened for reading alone reports a hang-up for ever once a writer left.
         let queue = EntryPath::new(directory, QUEUE);
         let dir = base.fd()?;
-        let fifo = fork::not_amid_fork(|| fifo::open(dir, queue.as_c_str(), libc::O_RDWR).map(Fd::new))?;
+        fork::not_amid_fork(|| fifo::open(dir, queue.as_c_str(), libc::O_RDWR).map(Fd::new))
+    }
+
+    /// Over a directory that holds this queue and this control page.
+    pub(crate) fn new(
+        base: Arc<Directory>,
+        directory: &[u8],
+        pattern: Pattern,
+        (control, held): (Control, Fd),
+        fifo: Fd,
+    ) -> io::Result<Inbox> {
         Ok(Inbox {
             fifo_capacity: fifo::capacity(fifo.get()?),
             base,
@@ -119,12 +123,7 @@ impl Inbox {
         })
     }
 
-    /// The directory has been renamed to this.
-    pub(crate) fn renamed(&mut self, directory: &[u8]) {
-        self.directory = directory.to_vec();
-    }
-
-    /// What others may know of it meanwhile. To be asked for once its directory has its final name.
+    /// What others may know of it meanwhile.
     pub(crate) fn figures(&self) -> Figures {
         Figures {
             base: Arc::clone(&self.base),

@@ -176,8 +176,8 @@ impl Appender {
 
     /// Appends a message that is in a file.
     pub(crate) fn append_file(&self, base: &Directory, file: &MessageFile, entry: &Entry<'_>, now_us: u64) -> Appended {
-        loop {
-            let tag = random::number();
+        let mut tags = entry.tags(&self.terms);
+        while let Some(tag) = tags.as_mut().map_or_else(|| Some(random::number()), Iterator::next) {
             let name = file_name(tag);
             let path = EntryPath::new(&self.directory, name.as_bytes());
             match file.link(base, path.as_c_str()) {
@@ -201,6 +201,7 @@ impl Appender {
                 Err(error) => return Appended::Failed(self.error(Lost::System(error))),
             }
         }
+        Appended::Failed(self.error(Lost::System(io::ErrorKind::AlreadyExists.into())))
     }
 
     /// By a publisher that is at hand.

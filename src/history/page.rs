@@ -10,7 +10,7 @@
 //! | 6 | created, microseconds since the epoch |
 //! | 7 | length of the topic; its bytes stand from word 128 on |
 //! | 8, 9, 10 | slots, chunks, bytes of a chunk: see `ring` |
-//! | 11 | 1: records have check sums of their contents; 0, in memory: no more than a mark |
+//! | 11 | 1: records and files have check sums of their contents; 0, in memory: no more than a mark |
 //! | 24, 25 | the last offset before the latest append that failed, and how many have failed |
 //! | 32 | how many channels have opened to read it and go on live |
 //!
@@ -83,7 +83,7 @@ pub(crate) struct Terms {
     pub ttl_us: u64,
     pub epoch: u64,
     pub created_us: u64,
-    /// Records have check sums of their contents: a power failure may leave any part of a file on a disk as it was before. What
+    /// Records and files have check sums of their contents: a power failure may leave any part of a file on a disk as it was before. What
     /// is in memory is whole or gone.
     pub sums: bool,
     pub layout: Layout,

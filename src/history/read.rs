@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::page::{self, Terms, W_LOST, W_LOST_BEHIND};
+use super::record::Entry;
 use super::{record, unusable};
 use crate::error::{Error, Result};
 use crate::files;
@@ -149,7 +150,11 @@ impl Reader<'_> {
             Err(_) => return Ok(None),
         };
         let read = files::read_message(&file, &mut [0; files::FIRST_READ])?;
-        Ok(read.map(|(message, _)| message).filter(|message| message.topic() == self.terms.topic).map(|mut message| {
+        let is_whole = |message: &Message| {
+            let tags = Entry::of_message(message).tags(&self.terms);
+            message.topic() == self.terms.topic && tags.is_none_or(|mut tags| tags.any(|other| other == tag))
+        };
+        Ok(read.map(|(message, _)| message).filter(is_whole).map(|mut message| {
             message.set_place(self.terms.epoch, offset);
             message
         }))

@@ -10,6 +10,9 @@
 //! | 32.. | headers, content |
 //!
 //! Native byte order. The topic is the history's.
+//!
+//! A message that is too large for a chunk lies in a file, named by a tag in its slot. Where records have check sums, the tag is
+//! one: the two halves of the sum that its record would have, xor, and up to [`TAGS`] more where that tag was taken.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +27,8 @@ use crate::ring::{Memory, Record};
 use crate::sys::bytes::{self, pair, unpair};
 
 const HEAD: usize = 32;
+/// Tags that a file may have: two files have the same sum once in 2^32 pairs.
+const TAGS: u32 = 4;
 
 /// A message to be kept.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +47,26 @@ impl<'a> Entry<'a> {
         Entry { id, timestamp_us, headers_json, data }
     }
 
+    /// Of one that was read from a file.
+    pub(super) fn of_message(message: &'a Message) -> Entry<'a> {
+        Entry {
+            id: message.id(),
+            timestamp_us: message.timestamp_us() as u64,
+            headers_json: message.headers_json(),
+            data: message.data(),
+        }
+    }
+
+    /// The tags that the file of this message may have; `None`: any.
+    pub(super) fn tags(&self, terms: &Terms) -> Option<impl Iterator<Item = u32> + use<>> {
+        if !terms.sums {
+            return None;
+        }
+        let [sum, ..] = self.head(terms);
+        let tag = (sum ^ sum >> 32) as u32;
+        Some((0..TAGS).map(move |more| tag.wrapping_add(more)))
+    }
+
     fn headers(&self) -> &[u8] {
         if self.headers_json == "{}" { b"" } else { self.headers_json.as_bytes() }
     }
@@ -51,7 +76,7 @@ impl<'a> Entry<'a> {
         HEAD + self.headers().len() + self.data.len()
     }
 
-    /// What stands before headers and content, which must have been found to fit into a chunk.
+    /// What stands before headers and content.
     #[inline]
     pub(super) fn head(&self, terms: &Terms) -> [u64; HEAD / 8] {
         let lengths = pair(self.headers().len() as u32, self.data.len() as u32);

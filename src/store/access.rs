@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::FileMode;
@@ -12,25 +13,21 @@ use crate::sys::process;
 const SHARED: u32 = 0o3000;
 
 /// The modes of what is made in a store.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Access {
     /// Others than its owner may use it.
     pub shared: bool,
     /// Permission bits of directories, without the special ones.
     directory: u32,
-    /// Whether this process's umask takes away bits that its owner needs.
-    harsh_umask: bool,
+    /// Whether this process's umask takes away bits that its owner needs. Looked up when it matters: it takes longer than
+    /// all else that opening a store does.
+    harsh_umask: OnceLock<bool>,
 }
 
 impl Access {
     pub(crate) fn of_store(stat: &libc::stat) -> Access {
         let shared = stat.st_mode & SHARED == SHARED;
-        Access {
-            shared,
-            directory: if shared { stat.st_mode & 0o777 } else { 0o700 },
-            // Unknown counts as harsh: setting a mode once too often harms nobody.
-            harsh_umask: process::umask().is_none_or(|mask| mask & 0o700 != 0),
-        }
+        Access { shared, directory: if shared { stat.st_mode & 0o777 } else { 0o700 }, harsh_umask: OnceLock::new() }
     }
 
     /// The mode of a channel's directory. In a shared store each may remove what is his, and what lies in his channels;
@@ -57,7 +54,9 @@ impl Access {
             // As formix-pubsub makes them: the directories above decide who gets there.
             FileMode { mode: 0o644, enforce: true }
         } else {
-            FileMode { mode: self.file(), enforce: self.harsh_umask }
+            // Unknown counts as harsh: setting a mode once too often harms nobody.
+            let is_harsh = || process::umask().is_none_or(|mask| mask & 0o700 != 0);
+            FileMode { mode: self.file(), enforce: *self.harsh_umask.get_or_init(is_harsh) }
         }
     }
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Store;
-use super::ids::is_missing;
+use super::ids::{StorePage, is_missing};
 use super::layout::{self, DEAD};
 use crate::control;
 use crate::error::{Error, Result};
@@ -31,8 +31,10 @@ use crate::sys::lock;
 use crate::sys::process;
 use crate::sys::random::random;
 
-/// A store with this many channels or fewer is looked at with every open.
+/// Channels of a small store.
 const SMALL: u64 = 64;
+/// A small store is looked at by opens no more often than this, microseconds.
+const SMALL_PAUSE_US: u64 = 200;
 /// Channels that an open checks in a small store; in a large one as many more as it has sixty-fourths.
 const STEP: u64 = 4;
 /// A file that a history does not name (yet) may be its publisher's for this long.
@@ -68,13 +70,23 @@ pub fn cleanup(home: Option<&Path>) -> Result<u64> {
 pub(crate) fn step(store: &Store) {
     let Ok(page) = store.page(Moment::now()) else { return };
     // Nobody else takes this step for now; how long it pays to wait is known once the store has been listed.
-    if !page.claim_cleaning(|| 0) {
-        return;
+    if page.claim_cleaning(|| 0) {
+        take_step(store, &page);
     }
+}
+
+/// The same, due or not: there is no space.
+pub(crate) fn make_space(store: &Store) {
+    if let Ok(page) = store.page(Moment::now()) {
+        take_step(store, &page);
+    }
+}
+
+fn take_step(store: &Store, page: &StorePage) {
     let Ok(names) = channel_names(store.base()) else { return };
     let count = names.len() as u64;
     // Listing takes 0.1 us a channel: at most 1 % of the time.
-    page.set_cleaning_due(if count <= SMALL { 0 } else { count * 10 });
+    page.set_cleaning_due(if count <= SMALL { SMALL_PAUSE_US } else { count * 10 });
     // Nobody is told of what cannot be removed: `cleanup` tries it again.
     let _ = clean_tmp(store.base());
     if count == 0 {
@@ -140,13 +152,21 @@ pub(crate) fn remove_channel(base: &Directory, name: &[u8]) -> io::Result<()> {
     }
     let to = move_to_dead(base, &from)?;
     chaos::point("close.renamed");
+    // What every channel has goes without a listing, and mostly that is all there is.
+    for file in [QUEUE, control::FILE] {
+        if let Some(path) = inside(&to, file) {
+            let _ = base.unlink(&path);
+            chaos::point("close.unlinked");
+        }
+    }
+    chaos::point("close.emptied");
     delete(base, to);
     Ok(())
 }
 
-/// A fresh name in `tmp` for a directory that is being made.
-pub(crate) fn new_directory_name() -> Vec<u8> {
-    [TMP.to_bytes(), b"/", NEW.as_bytes(), random(12).as_bytes()].concat()
+/// The name in `tmp` of a directory that is being made, of this random part.
+pub(crate) fn new_directory_name(random: &str) -> Vec<u8> {
+    [TMP.to_bytes(), b"/", NEW.as_bytes(), random.as_bytes()].concat()
 }
 
 fn dead_path() -> EntryPath {
@@ -174,13 +194,13 @@ pub(crate) fn delete(base: &Directory, directory: EntryPath) {
     while let Some(directory) = directories.pop() {
         let path = directory.as_c_str();
         // A publisher that had found the directory before it was renamed may put one more message into it.
-        for _ in 0..DELETE_ATTEMPTS {
-            empty(base, path, &mut directories);
-            chaos::point("close.emptied");
+        for attempt in 0..=DELETE_ATTEMPTS {
             match base.remove_directory(path) {
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && attempt < DELETE_ATTEMPTS => {}
                 _ => break,
             }
+            empty(base, path, &mut directories);
+            chaos::point("close.emptied");
         }
     }
 }

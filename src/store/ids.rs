@@ -15,8 +15,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Store;
 use super::layout::{PRIVATE, STORE_FILE};
@@ -26,6 +28,7 @@ use crate::sys::chaos;
 use crate::sys::clock::{self, Moment};
 use crate::sys::directory::{self, Directory, set_mode};
 use crate::sys::fd::status;
+use crate::sys::fork::PerProcess;
 use crate::sys::mapping::{Mapping, reserve};
 
 const BYTES: usize = 4096;
@@ -45,9 +48,32 @@ pub(crate) struct StorePage {
     inode: (u64, u64),
 }
 
+/// The page that this process opened last stays mapped: a program that opens one channel after the other, with nothing of the
+/// store open in between, would spend a sixth of its time on it.
+static LAST: PerProcess<Mutex<Option<Kept>>> = PerProcess::new(Mutex::default);
+
+/// A page, and its store's home: the same directory may be found elsewhere with less rights.
+#[derive(Debug)]
+struct Kept {
+    home: PathBuf,
+    page: Arc<StorePage>,
+}
+
 impl StorePage {
-    /// Opens the page, made if need be.
-    pub(crate) fn open(base: &Directory, mode: u32) -> Result<StorePage> {
+    /// The page that was opened last, if it is that of the store at `home` still and opening it would find nothing to do.
+    pub(crate) fn kept(home: &Path, base: &Directory, mode: u32) -> Option<Arc<StorePage>> {
+        let last = lock(LAST.get()).as_ref().filter(|last| last.home == home).map(|last| Arc::clone(&last.page));
+        last.filter(|page| page.is_good(base, mode))
+    }
+
+    /// Opens the page of the store at `home`, made if need be.
+    pub(crate) fn open(home: &Path, base: &Directory, mode: u32) -> Result<Arc<StorePage>> {
+        let page = Arc::new(StorePage::open_anew(base, mode)?);
+        lock(LAST.get()).replace(Kept { home: home.to_path_buf(), page: Arc::clone(&page) });
+        Ok(page)
+    }
+
+    fn open_anew(base: &Directory, mode: u32) -> Result<StorePage> {
         let failed = |e| Error::os("opening .pubsub/store in the store", e);
         let flags = libc::O_RDWR | libc::O_CREAT;
         let file = match base.open_at(STORE_FILE, flags, mode) {
@@ -84,6 +110,15 @@ impl StorePage {
             }
         }
         Ok(StorePage { map, inode: (stat.st_dev, stat.st_ino) })
+    }
+
+    fn is_good(&self, base: &Directory, mode: u32) -> bool {
+        base.status(STORE_FILE).is_ok_and(|stat| {
+            (stat.st_dev, stat.st_ino) == self.inode
+                && stat.st_size as usize >= BYTES
+                && stat.st_mode & 0o777 == mode
+                && self.map.word(W_MAGIC).load(Acquire) == MAGIC
+        })
     }
 
     /// Whether the file at its path is still the one that is mapped.
@@ -206,6 +241,11 @@ pub(super) fn inspect(file: BorrowedFd<'_>) -> Result<u64> {
     // Further ahead than that it is no id, and nobody takes it for one.
     let last_us = id::time_us(word(W_LAST_ID));
     Ok(if last_us < clock::wall_us().saturating_add(FAR_AHEAD_US) { last_us } else { 0 })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is replaced is replaced in one step.
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Whether an error says that there is no such store page or directory because somebody has removed them.

@@ -57,10 +57,15 @@ pub(crate) fn is_ambiguous(spelled: &str) -> bool {
     spelled.as_bytes().windows(2).any(|pair| pair.iter().all(|b| matches!(b, b'=' | b'+')))
 }
 
+/// Random letters and digits as names of channels have them.
+pub(crate) fn random_part() -> String {
+    random(RANDOM)
+}
+
 /// A name for a new channel. A pattern that is spelled otherwise than it is stands once more before the random part, where
 /// nothing reads it but people, and programs that look for their channels by their patterns.
-pub(crate) fn new_channel_name(pattern: &str, pid: u32) -> String {
-    let (spelled, tail) = (spelled(pattern), format!("{}_{pid}", random(RANDOM)));
+pub(crate) fn new_channel_name(pattern: &str, random: &str, pid: u32) -> String {
+    let (spelled, tail) = (spelled(pattern), format!("{random}_{pid}"));
     let shown = format!("{spelled}_{pattern}.{tail}");
     if spelled != pattern && shown.len() <= NAME_MAX { shown } else { format!("{spelled}_{tail}") }
 }
@@ -92,14 +97,14 @@ mod tests {
 
     #[test]
     fn a_new_name_has_the_shape_of_formix_and_covers_the_pattern() {
-        let name = new_channel_name("tes=.match.+", 42);
+        let name = new_channel_name("tes=.match.+", &random_part(), 42);
         let parts: Vec<&str> = name.split('_').collect();
         assert_eq!((parts[0], parts[2], parts.len()), ("tes=+.match.+", "42", 3));
         let random = parts[1].strip_prefix("tes=.match.+.").expect("the pattern as it is");
         assert_eq!(random.len(), RANDOM);
-        let name = new_channel_name("tes=", 42);
+        let name = new_channel_name("tes=", &random_part(), 42);
         assert_eq!(parse(name.as_bytes()), Some(ChannelName { spelled: "tes=+", pid: 42 }));
-        let plain = new_channel_name("a.+", 42);
+        let plain = new_channel_name("a.+", &random_part(), 42);
         assert_eq!((plain.split('_').count(), plain.split('_').nth(1).map(str::len)), (3, Some(RANDOM)));
         assert!(is_ambiguous(parts[0]) && !is_ambiguous("a.=.b.+"));
     }
@@ -117,7 +122,7 @@ mod tests {
         }
         let literal = "x".repeat(98);
         for pattern in [["="; 100].join("."), format!("{literal}=.=.={}", &literal[1..])] {
-            let name = new_channel_name(&pattern, u32::MAX);
+            let name = new_channel_name(&pattern, &random_part(), u32::MAX);
             assert!(name.len() <= NAME_MAX && is_ambiguous(&name), "{name}");
         }
     }

@@ -30,10 +30,10 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
-pub(crate) use cleanup::{delete, move_to_dead, new_directory_name, remove_channel, step as clean_step};
+pub(crate) use cleanup::{delete, make_space, move_to_dead, new_directory_name, remove_channel, step as clean_step};
 pub use examine::{Fault, Finding, examine};
 pub(crate) use ids::Ids;
-pub(crate) use layout::new_channel_name;
+pub(crate) use layout::{new_channel_name, random_part};
 pub(crate) use listing::subscriptions;
 pub use listing::{ChannelStats, list_channels};
 pub(crate) use registry::{FRESH_NS, Managed, Target};
@@ -174,23 +174,29 @@ impl Store {
             access::check_default_store(home, &stat)?;
         }
         let access = Access::of_store(&stat);
-        for part in [crate::files::TMP, layout::PRIVATE] {
-            match directory::ensure(&base, part) {
-                Err(e) if ids::is_missing(&e) && base.own_status().is_ok_and(|stat| stat.st_nlink == 0) => {
-                    return Ok(None);
+        let page = match StorePage::kept(home, &base, access.file()) {
+            Some(page) => page,
+            None => {
+                for part in [crate::files::TMP, layout::PRIVATE] {
+                    match directory::ensure(&base, part) {
+                        Err(e) if ids::is_missing(&e) && base.own_status().is_ok_and(|stat| stat.st_nlink == 0) => {
+                            return Ok(None);
+                        }
+                        result => result.map_err(|e| {
+                            let part = part.to_string_lossy();
+                            Error::os(format_args!("making '{part}' in the store {}", home.display()), e)
+                        })?,
+                    }
                 }
-                result => result.map_err(|e| {
-                    Error::os(format_args!("making '{}' in the store {}", part.to_string_lossy(), home.display()), e)
-                })?,
+                StorePage::open(home, &base, access.file())?
             }
-        }
-        let page = StorePage::open(&base, access.file())?;
+        };
         Ok(Some(Store {
             home: home.to_path_buf(),
             number: homes::number(home),
             base: Arc::new(base),
             access,
-            page: RwLock::new(Arc::new(page)),
+            page: RwLock::new(page),
             page_checked: AtomicU64::new(Moment::now().ns),
             registry: Registry::new(),
             outboxes: Arc::default(),
@@ -265,7 +271,7 @@ impl Store {
         if page.is_current(&self.base) {
             return Ok(page);
         }
-        let fresh = Arc::new(StorePage::open(&self.base, self.access.file())?);
+        let fresh = StorePage::open(&self.home, &self.base, self.access.file())?;
         *self.page.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::clone(&fresh);
         Ok(fresh)
     }

@@ -103,8 +103,12 @@ pub(crate) fn monotonic_ns() -> u64 {
 
 /// Lets so much time pass, without giving up the processor.
 pub(crate) fn spin_ns(ns: u64) {
-    let end = monotonic_ns() + ns;
-    while monotonic_ns() < end {
+    spin_until(monotonic_ns() + ns);
+}
+
+/// Waits for this time of the monotonic clock in the same way.
+pub(crate) fn spin_until(end_ns: u64) {
+    while monotonic_ns() < end_ns {
         std::hint::spin_loop();
     }
 }

@@ -119,17 +119,21 @@ impl Directory {
     pub(crate) fn make_directory(&self, path: &CStr, mode: u32) -> io::Result<()> {
         // SAFETY: the path is NUL-terminated. Sticky and set-group-ID bits need the chmod.
         check(unsafe { libc::mkdirat(self.raw()?, path.as_ptr(), mode & 0o777) })?;
-        self.set_mode(path, mode)
+        self.ensure_mode(path, mode)
     }
 
     /// Makes a FIFO with exactly this mode.
     pub(crate) fn make_fifo(&self, path: &CStr, mode: u32) -> io::Result<()> {
         // SAFETY: the path is NUL-terminated.
         check(unsafe { libc::mkfifoat(self.raw()?, path.as_ptr(), mode) })?;
-        self.set_mode(path, mode)
+        self.ensure_mode(path, mode)
     }
 
-    fn set_mode(&self, path: &CStr, mode: u32) -> io::Result<()> {
+    /// Sets the mode unless it is that: mostly the umask took nothing away, and to look is cheaper than to set.
+    fn ensure_mode(&self, path: &CStr, mode: u32) -> io::Result<()> {
+        if self.status(path)?.st_mode & 0o7777 == mode {
+            return Ok(());
+        }
         // SAFETY: the path is NUL-terminated.
         check(unsafe { libc::fchmodat(self.raw()?, path.as_ptr(), mode, 0) })
     }
@@ -325,9 +329,9 @@ fn open_at(dir: libc::c_int, path: &CStr, flags: libc::c_int, mode: u32) -> io::
 /// Makes a directory below `base` with the mode of `base` itself, unless it is there. In a store of another user (this is
 /// root then) it is made his, or he could not use it.
 pub(crate) fn ensure(base: &Directory, path: &CStr) -> io::Result<()> {
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-    match base.open_at(path, flags, 0) {
-        Ok(_) => return Ok(()),
+    match base.status(path) {
+        Ok(stat) if stat.st_mode & libc::S_IFMT == libc::S_IFDIR => return Ok(()),
+        Ok(_) => return Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
         Err(error) => return Err(error),
     }
@@ -336,7 +340,7 @@ pub(crate) fn ensure(base: &Directory, path: &CStr) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         Err(_) => Ok(()),
         Ok(()) => {
-            let made = base.open_at(path, flags, 0)?;
+            let made = base.open_at(path, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
             if status(&made)?.st_uid != store.st_uid {
                 // Not allowed in a shared store, whose group may use it.
                 let _ = set_owner(&made, store.st_uid);
@@ -350,6 +354,11 @@ pub(crate) fn ensure(base: &Directory, path: &CStr) -> io::Result<()> {
 pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed.
     check(unsafe { libc::fchmod(file.as_fd().as_raw_fd(), mode as libc::mode_t) })
+}
+
+/// The same, unless it has that mode.
+pub(crate) fn ensure_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
+    if status(&file)?.st_mode & 0o7777 == mode { Ok(()) } else { set_mode(file, mode) }
 }
 
 /// Waits until a file is on its disk, if it has one.

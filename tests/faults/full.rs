@@ -11,6 +11,7 @@ use crate::common::*;
 crate::transports::on_each_transport! {
     publishing_to_a_full_store_is_an_error_and_goes_on_when_there_is_space,
     opening_a_channel_on_a_full_store_is_an_error_without_residue,
+    a_store_that_the_dead_fill_has_room_for_a_channel,
     making_a_store_on_a_full_file_system_is_an_error,
     a_store_without_inodes_is_full,
     a_reason_other_than_a_full_queue_is_told_first,
@@ -148,6 +149,25 @@ fn memory_may_run_out_at_every_step(transport: Transport) {
             channel.close().unwrap();
         }
         assert!(opened > 10 && refused > 10, "{opened} opened, {refused} refused");
+    });
+}
+
+/// What a dead process left is removed by the open call that needs its room.
+fn a_store_that_the_dead_fill_has_room_for_a_channel(transport: Transport) {
+    on_a_small_file_system(transport, "size=1m", |home| {
+        let (mut here, mut there) = handover();
+        let child = Child::fork(|| {
+            let _channel = home.open("a");
+            home.publisher("a").publish(&vec![7; 200_000], None).unwrap();
+            there.give();
+            there.ended();
+        });
+        here.take();
+        fill(home);
+        assert!(is_store_full(&Channel::open("b", &home.options()).unwrap_err()), "its receiver lives");
+        child.kill();
+        let channel = home.open("b");
+        assert_eq!(home.channels(), [channel.path()]);
     });
 }
 

@@ -21,6 +21,7 @@ crate::transports::on_each_transport! {
     a_publisher_that_waits_for_room_notices_the_receivers_death,
     a_signal_ends_the_wait_for_room,
     a_batch_stops_before_the_first_that_would_fail,
+    a_batch_to_a_managed_topic_stops_there_too,
     a_channel_takes_little_memory_in_the_store,
 }
 
@@ -288,6 +289,40 @@ fn a_batch_stops_before_the_first_that_would_fail(transport: Transport) {
     assert_eq!(publisher.publish_packed(&[], &[], None).unwrap(), 0);
     assert_eq!(publisher.publish_batch(&[]).unwrap(), 0);
     assert!(channel.fetch().unwrap().is_none());
+}
+
+/// To a managed topic, too: its history has what single publishes would have put there, and what is published again behind a
+/// refusal is told apart by nothing but its place.
+fn a_batch_to_a_managed_topic_stops_there_too(transport: Transport) {
+    let home = Home::with(transport);
+    let data: Vec<[u8; 8]> = (0..150_u64).map(u64::to_le_bytes).collect();
+    let mut kept = Vec::new();
+    for batch in [false, true] {
+        let topic = format!("a.{batch}");
+        create_topic(&topic, &TopicOptions { history_messages: 1000, home: Some(home.path()), ..Default::default() })
+            .unwrap();
+        let mut channel = home.open_with_room(&topic, 70);
+        let publisher = home.publisher(&topic);
+        let mut handled = 0;
+        while handled < data.len() {
+            let before = handled;
+            if batch {
+                let rest = data[handled..].iter().map(|data| Payload { data, headers: None });
+                handled += publisher.publish_batch(&rest.collect::<Vec<_>>()).unwrap();
+            } else {
+                while handled < data.len() && publisher.publish(&data[handled], None).is_ok() {
+                    handled += 1;
+                }
+            }
+            let got = drain(&mut channel);
+            let numbers: Vec<u64> = got.iter().map(number).collect();
+            assert_eq!(numbers, (before as u64..handled as u64).collect::<Vec<_>>());
+            assert_eq!(handled - before, 70.min(data.len() - before));
+        }
+        let all = Channel::open(&topic, &ChannelOptions { replay_last: 1000, ..home.options() });
+        kept.push(drain(&mut all.unwrap()).iter().map(number).collect::<Vec<_>>());
+    }
+    assert_eq!(kept[0], kept[1]);
 }
 
 /// Memory in the store: a channel never used at most 128 KiB; drained, at most 512 KiB and 64 KiB for each publisher.

@@ -24,6 +24,7 @@ crate::transports::on_each_transport! {
     fetch_removes_and_closing_removes_the_rest,
     ids_are_unique_and_rise_and_tell_the_time,
     threads_that_share_a_publisher_keep_their_order,
+    batches_and_packed_records_carry_what_single_messages_do,
     exactly_the_matching_channels_are_reached_among_many,
     a_publisher_that_slept_through_thousands_of_opens_knows_the_channels,
 }
@@ -366,6 +367,123 @@ fn threads_that_share_a_publisher_keep_their_order(transport: Transport) {
         (seen[thread], ids[thread]) = (i + 1, message.id());
     }
     assert_eq!(seen, [MESSAGES; THREADS]);
+}
+
+/// A batch is as that many single publishes, and packed records say what messages do: contents of every kind of length (some too
+/// long for the ring), headers of all lengths and alphabets that change within a batch, to one channel and to two, with a
+/// history and without.
+fn batches_and_packed_records_carry_what_single_messages_do(transport: Transport) {
+    let mut random = 1_u64;
+    let mut below = move |bound: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % bound
+    };
+    for (managed, channels) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
+        let home = Home::with(transport);
+        if managed {
+            create_topic("a.b", &TopicOptions { home: Some(home.path()), ..Default::default() }).unwrap();
+        }
+        let mut packed = home.open_with_room("a.b", 1 << 16);
+        let mut single = (channels == 2).then(|| home.open_with_room("a.=", 1 << 16));
+        let publisher = home.publisher("a.b");
+        let (mut sent, mut last_id, mut last_offset) = (0_u64, 0, 0);
+        let mut buffer = vec![0; 4096];
+        for _ in 0..60 {
+            let messages: Vec<(Vec<u8>, Option<Headers>)> = (0..below(150))
+                .map(|_| {
+                    let len = if below(60) == 0 { 17_000 + below(9) } else { below(200) };
+                    let text: String = (0..below(20)).map(|_| if below(9) == 0 { 'é' } else { 'x' }).collect();
+                    let headers = (below(4) == 0).then(|| {
+                        let mut headers = Headers::new();
+                        headers.set("k", HeaderValue::String(text));
+                        headers
+                    });
+                    sent += 1;
+                    ((0..len).map(|i| (sent + i) as u8).collect(), headers)
+                })
+                .collect();
+            if messages.len() % 2 == 0 {
+                let payloads: Vec<_> =
+                    messages.iter().map(|(data, headers)| Payload { data, headers: headers.as_ref() }).collect();
+                assert_eq!(publisher.publish_batch(&payloads).unwrap(), payloads.len());
+            } else {
+                for alike in messages.chunk_by(|one, other| one.1 == other.1) {
+                    let data = alike.iter().map(|(data, _)| &data[..]).collect::<Vec<_>>().concat();
+                    let lengths: Vec<u32> = alike.iter().map(|(data, _)| data.len() as u32).collect();
+                    let handled = publisher.publish_packed(&data, &lengths, alike[0].1.as_ref()).unwrap();
+                    assert_eq!(handled, alike.len());
+                }
+            }
+            let mut got = Vec::new();
+            while got.len() < messages.len() {
+                let (records, bytes) = match packed.fetch_packed(&mut buffer, Some(LONG)) {
+                    Err(PackError::TooSmall(needed)) => {
+                        buffer.resize(needed / 8, u64::MAX);
+                        continue;
+                    }
+                    fetched => fetched.unwrap(),
+                };
+                assert!(records > 0);
+                got.extend(unpack(&buffer[..bytes / 8]));
+                // It may grow by the next that is too long.
+                buffer.truncate(4096);
+            }
+            for (record, (data, headers)) in got.iter().zip(&messages) {
+                let json = headers.as_ref().map_or("{}".to_string(), Headers::to_json);
+                assert_eq!((&record.topic[..], &record.headers[..], &record.data), ("a.b", &json[..], data));
+                assert!(record.id > last_id, "{} after {last_id}", record.id);
+                assert_eq!(record.offset, if managed { last_offset + 1 } else { 0 });
+                (last_id, last_offset) = (record.id, record.offset);
+                if let Some(single) = &mut single {
+                    let message = next(single);
+                    assert_eq!((message.id(), message.offset()), (record.id, record.offset));
+                    assert_eq!((message.headers_json(), message.data()), (&json[..], &data[..]));
+                }
+            }
+        }
+        assert!(drain(&mut packed).is_empty() && single.is_none_or(|mut single| drain(&mut single).is_empty()));
+        if managed {
+            let replayed = Channel::open("a.b", &ChannelOptions { replay_last: 100, ..home.options() });
+            let replayed = drain(&mut replayed.unwrap());
+            let offsets: Vec<u64> = replayed.iter().map(Message::offset).collect();
+            assert_eq!(offsets, (last_offset - 99..=last_offset).collect::<Vec<_>>());
+            assert_eq!(replayed[99].id(), last_id);
+        }
+    }
+}
+
+/// What a packed record says.
+struct Unpacked {
+    id: u64,
+    offset: u64,
+    topic: String,
+    headers: String,
+    data: Vec<u8>,
+}
+
+/// As `ps_packed_record` in `pubsub.h` tells.
+fn unpack(mut words: &[u64]) -> Vec<Unpacked> {
+    let mut records = Vec::new();
+    while let Some(&size) = words.first() {
+        let (record, rest) = words.split_at(size as usize / 8);
+        let bytes: Vec<u8> = record.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let half = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        let (data_len, topic_len, headers_len) = (record[6] as usize, half(56), half(60));
+        let texts = topic_len + headers_len;
+        let data_at = 72 + texts.next_multiple_of(8);
+        assert_eq!(record.len() * 8, data_at + data_len.next_multiple_of(8));
+        assert!(bytes[72 + texts..data_at].iter().chain(&bytes[data_at + data_len..]).all(|&byte| byte == 0));
+        let text = |from: usize, len: usize| String::from_utf8(bytes[from..from + len].to_vec()).unwrap();
+        records.push(Unpacked {
+            id: record[1],
+            offset: record[5],
+            topic: text(72, topic_len),
+            headers: text(72 + topic_len, headers_len),
+            data: bytes[data_at..data_at + data_len].to_vec(),
+        });
+        words = rest;
+    }
+    records
 }
 
 /// Publishing costs what matches, not what exists; here: exactly what matches is reached among thousands of channels, while

@@ -247,8 +247,12 @@ fn replay_joins_what_is_live_without_gap_or_duplicate(transport: Transport) {
         .map(|publisher| {
             Child::fork(|| {
                 let publisher_of = home.publisher("a");
-                for n in 0_u64.. {
-                    publisher_of.publish(&(publisher << 32 | n).to_le_bytes(), None).unwrap();
+                // Two of them by batches.
+                let many = 1 + publisher % 2 * 4;
+                for n in (0_u64..).step_by(many as usize) {
+                    let data: Vec<_> = (n..n + many).map(|n| (publisher << 32 | n).to_le_bytes()).collect();
+                    let payloads: Vec<_> = data.iter().map(|data| Payload { data, headers: None }).collect();
+                    assert_eq!(publisher_of.publish_batch(&payloads).unwrap(), many as usize);
                     if n % 8 == 0 {
                         thread::sleep(Duration::from_millis(1));
                     }
@@ -475,6 +479,38 @@ fn a_damaged_record_is_never_delivered_and_counted() {
     let mut channel = resuming(&home, "a", resume);
     let got: Vec<(u64, u64)> = drain(&mut channel).iter().map(|m| (number(m), m.dropped_before())).collect();
     assert_eq!(got, [(1, 0), (2, 0), (3, 0), (5, 1), (6, 0), (7, 0), (8, 0), (9, 0)]);
+}
+
+/// Nor is a large message whose file a power failure has torn: a part of it as it was before, cut short, or another's.
+#[test]
+fn a_damaged_file_of_a_history_is_never_delivered_and_counted() {
+    let home = Home::on(std::path::Path::new("/var/tmp"), Transport::Default);
+    create(&home, "a", 100);
+    let publisher = home.publisher("a");
+    for number in 0..6_u64 {
+        // Headers given, left out, and written as there are none.
+        let headers = [None, Some(Headers::parse("{}").unwrap()), Some(Headers::parse(r#"{"x": 1}"#).unwrap())];
+        let content = [&number.to_le_bytes()[..], &[number as u8; 300_000]].concat();
+        publisher.publish(&content, headers[number as usize % 3].as_ref()).unwrap();
+    }
+    assert_eq!(history(&home, "a"), [0, 1, 2, 3, 4, 5]);
+    let messages = topic_history("a", Some(&home.path()), 100).unwrap();
+    let file_of = |number: u8| {
+        let files = fs::read_dir(home.path().join(".topic.a")).unwrap().map(|entry| entry.unwrap().path());
+        let holds = |path: &PathBuf| {
+            let bytes = fs::read(path).unwrap();
+            path.file_name().unwrap() != "history" && bytes[bytes.len() - 100] == number
+        };
+        files.into_iter().find(holds).unwrap()
+    };
+    let torn = fs::File::options().write(true).open(file_of(1)).unwrap();
+    torn.write_all_at(&[0; 4096], 8192).unwrap();
+    fs::File::options().write(true).open(file_of(3)).unwrap().set_len(100_000).unwrap();
+    fs::copy(file_of(5), file_of(4)).unwrap();
+    assert_eq!(history(&home, "a"), [0, 2, 5]);
+    let mut channel = resuming(&home, "a", place(&messages[0]));
+    let got: Vec<(u64, u64)> = drain(&mut channel).iter().map(|m| (number(m), m.dropped_before())).collect();
+    assert_eq!(got, [(2, 1), (5, 2)]);
 }
 
 /// Two stores have nothing to do with each other.

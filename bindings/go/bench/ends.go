@@ -4,31 +4,67 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"libpubsub/go"
 )
 
-// listen makes the parent's end, dial the child's.
-func listen(name, home string) (transport, error) {
-	if name == "socket" {
-		return newSocketListener(home + "/socket")
-	}
-	return newChannels("bench.down", "bench.up")
+// end is what a process of either kind has.
+type end interface {
+	// send publishes so many messages, one by one or `batch` at a time.
+	send(size, count, batch int) error
+	// receive takes so many of that size, one by one or what is there.
+	receive(size, count, batch int) error
+	close()
 }
 
-func dial(name, home string) (transport, error) {
+// serve does what it is told, until it is told no more.
+func serve(name, role, home string) error {
+	open := openChannels
 	if name == "socket" {
-		conn, err := net.Dial("unix", home+"/socket")
-		if err != nil {
-			return nil, err
-		}
-		return newSocket(conn), nil
+		open = openSocket
 	}
-	return newChannels("bench.up", "bench.down")
+	end, err := open(role, home)
+	if err != nil {
+		return err
+	}
+	defer end.close()
+	fmt.Println("ready")
+	if role == "answer" {
+		go func() {
+			for end.receive(64, 1, 1) == nil && end.send(64, 1, 1) == nil {
+			}
+		}()
+		bufio.NewReader(os.Stdin).ReadByte() // until it is closed
+		return nil
+	}
+	for {
+		var size, count, batch int
+		if _, err := fmt.Scanln(&size, &count, &batch); err != nil {
+			return nil
+		}
+		switch role {
+		case "send":
+			err = end.send(size, count, batch)
+		case "receive":
+			err = end.receive(size, count, batch)
+		case "ask":
+			for ; count > 0 && err == nil; count-- {
+				if err = end.send(size, 1, 1); err == nil {
+					err = end.receive(size, 1, 1)
+				}
+			}
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Println("done")
+	}
 }
 
 // channels publishes to one topic and receives from another.
@@ -38,11 +74,16 @@ type channels struct {
 	got []pubsub.Message
 }
 
-func newChannels(out, in string) (*channels, error) {
-	ch, err := pubsub.Open(in, pubsub.WithCapacity(0, 256<<20))
+func openChannels(role, _ string) (end, error) {
+	in, out := "bench.back", "bench.there"
+	if role == "receive" || role == "answer" {
+		in, out = out, in
+	}
+	ch, err := pubsub.Open(in)
 	if err != nil {
 		return nil, err
 	}
+	// A full socket makes its writer wait, so this does too.
 	p, err := pubsub.NewPublisher(out, pubsub.WithFullTimeout(10*time.Second))
 	if err != nil {
 		return nil, err
@@ -77,17 +118,30 @@ func (c *channels) send(size, count, batch int) error {
 	return nil
 }
 
-func (c *channels) receive(count int) error {
+func (c *channels) receive(size, count, batch int) error {
 	for count > 0 {
-		want := c.got
-		if count < len(want) {
-			want = want[:count]
+		n, err := 1, error(nil)
+		if batch == 1 {
+			c.got[0], err = c.in.Receive(context.Background())
+		} else {
+			n, err = c.in.ReceiveBatch(context.Background(), c.got)
 		}
-		n, err := c.in.ReceiveBatch(context.Background(), want)
 		if err != nil {
 			return err
 		}
+		for i := range c.got[:n] {
+			if err := check(c.got[i].Data, size); err != nil {
+				return err
+			}
+		}
 		count -= n
+	}
+	return nil
+}
+
+func check(content []byte, size int) error {
+	if len(content) != size {
+		return fmt.Errorf("%d bytes came instead of %d", len(content), size)
 	}
 	return nil
 }
@@ -111,39 +165,35 @@ type waitingSocket struct {
 	*socket
 }
 
-func newSocketListener(path string) (transport, error) {
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	return &waitingSocket{listener: listener}, nil
-}
-
-func (w *waitingSocket) accepted() (*socket, error) {
-	if w.socket == nil {
-		conn, err := w.listener.Accept()
+func openSocket(role, home string) (end, error) {
+	path := home + "/socket"
+	if role == "receive" || role == "answer" {
+		listener, err := net.Listen("unix", path)
 		if err != nil {
 			return nil, err
 		}
+		return &waitingSocket{listener: listener}, nil
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return newSocket(conn), nil
+}
+
+func newSocket(conn net.Conn) *socket {
+	return &socket{conn: conn, reader: bufio.NewReaderSize(conn, 64<<10), writer: bufio.NewWriterSize(conn, 64<<10)}
+}
+
+func (w *waitingSocket) receive(size, count, batch int) error {
+	if w.socket == nil {
+		conn, err := w.listener.Accept()
+		if err != nil {
+			return err
+		}
 		w.socket = newSocket(conn)
 	}
-	return w.socket, nil
-}
-
-func (w *waitingSocket) send(size, count, batch int) error {
-	s, err := w.accepted()
-	if err != nil {
-		return err
-	}
-	return s.send(size, count, batch)
-}
-
-func (w *waitingSocket) receive(count int) error {
-	s, err := w.accepted()
-	if err != nil {
-		return err
-	}
-	return s.receive(count)
+	return w.socket.receive(size, count, batch)
 }
 
 func (w *waitingSocket) close() {
@@ -151,10 +201,6 @@ func (w *waitingSocket) close() {
 	if w.socket != nil {
 		w.socket.close()
 	}
-}
-
-func newSocket(conn net.Conn) *socket {
-	return &socket{conn: conn, reader: bufio.NewReaderSize(conn, 64<<10), writer: bufio.NewWriterSize(conn, 64<<10)}
 }
 
 // A write for each message, or for each batch.
@@ -184,18 +230,22 @@ func (s *socket) send(size, count, batch int) error {
 	return nil
 }
 
-// Each message in memory of its own, as a receiver of ours has it.
-func (s *socket) receive(count int) error {
+// Each message in memory of its own, as a receiver of ours has it; one by one or not, the reader's buffer takes what is there.
+func (s *socket) receive(size, count, _ int) error {
 	var head [4]byte
 	for ; count > 0; count-- {
 		if _, err := io.ReadFull(s.reader, head[:]); err != nil {
 			return err
 		}
-		size := binary.LittleEndian.Uint32(head[:])
-		if size > 1<<30 {
-			return fmt.Errorf("a frame of %d bytes", size)
+		length := binary.LittleEndian.Uint32(head[:])
+		if length > 1<<30 {
+			return errors.New("a frame of more than 1 GiB")
 		}
-		if _, err := io.ReadFull(s.reader, make([]byte, size)); err != nil {
+		content := make([]byte, length)
+		if _, err := io.ReadFull(s.reader, content); err != nil {
+			return err
+		}
+		if err := check(content, size); err != nil {
 			return err
 		}
 	}

@@ -1,79 +1,31 @@
-// Bench compares this package with what a Go program would otherwise do by hand on one machine: frames (a length, then the
-// content) over a unix stream socket. Two processes, in one run, with the same contents; it prints both and their ratio.
+// Bench compares this package with what a Go program would otherwise use on one machine, in one run, with the same contents:
 //
-//	go run ./bench [SECONDS]
+//	go run ./bench [-nats PROGRAM] [SECONDS]
 //
-// The socket has one reader and keeps nothing: it is the floor, not a peer with the same promises.
+// The socket is the least that two Go programs can do: frames (a length, then the content) over a unix stream socket,
+// written by hand. It has one reader, no topics, and keeps nothing: a floor, not a peer with the same promises. NATS is a
+// peer, with its server (nats-server) as a third process; PROGRAM is what ./bench/nats makes.
+//
+// One process sends and another receives all of it; this one gives the orders and looks at the clock.
 package main
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
+	"io"
 	"log"
+	"math"
+	"net"
 	"os"
 	"os/exec"
+	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"libpubsub/go"
 )
-
-// transport is one of the two.
-type transport interface {
-	// send publishes messages of that size until told otherwise by their count, one by one or `batch` at a time.
-	send(size, count, batch int) error
-	// receive takes that many.
-	receive(count int) error
-	close()
-}
-
-var transports = []string{"socket", "pubsub"}
-
-func main() {
-	log.SetFlags(0)
-	home, child := os.Getenv("PUBSUB_HOME"), os.Getenv("PUBSUB_GO_BENCH")
-	if child != "" {
-		if err := serve(child, home); err != nil {
-			log.Fatal(child, ": ", err)
-		}
-		return
-	}
-	share := 1.0
-	if len(os.Args) > 1 {
-		var err error
-		if share, err = strconv.ParseFloat(os.Args[1], 64); err != nil || !(share > 0) {
-			log.Fatalf("SECONDS is %q; it must be a number above 0", os.Args[1])
-		}
-	}
-	parent := "/dev/shm"
-	if _, err := os.Stat(parent); err != nil {
-		parent = ""
-	}
-	home, err := os.MkdirTemp(parent, "pubsub-go-bench-")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(home)
-	os.Setenv("PUBSUB_HOME", home)
-	fmt.Printf("libpubsub %s against frames over a unix socket; two processes; about %g s each\n", pubsub.Version(), share)
-	fmt.Printf("%-34s %14s %14s %8s\n", "", "socket", "pubsub", "ratio")
-	for _, test := range tests {
-		var figures [2]float64
-		for i, name := range transports {
-			figure, err := measure(name, home, test, share)
-			if err != nil {
-				os.RemoveAll(home)
-				log.Fatal(name, ", ", test.name, ": ", err)
-			}
-			figures[i] = figure
-		}
-		if test.roundTrip {
-			fmt.Printf("%-34s %12.1fµs %12.1fµs %7.3gx\n", test.name, figures[0], figures[1], figures[0]/figures[1])
-			continue
-		}
-		fmt.Printf("%-34s %12.0f/s %12.0f/s %7.3gx\n", test.name, figures[0], figures[1], figures[1]/figures[0])
-	}
-}
 
 type test struct {
 	name        string
@@ -89,94 +41,208 @@ var tests = []test{
 	{"64 B, half a round trip", 64, 1, true},
 }
 
-// measure answers messages per second, published by another process and all received here, or the microseconds of half a
-// round trip.
-func measure(name, home string, test test, seconds float64) (float64, error) {
-	child := exec.Command("/proc/self/exe")
-	mode := "publish"
-	if test.roundTrip {
-		mode = "echo"
+// Each figure is the median of so many, taken in turns.
+const rounds = 3
+
+func main() {
+	log.SetFlags(0)
+	if name := os.Getenv("PUBSUB_GO_BENCH"); name != "" {
+		if err := serve(name, os.Getenv("PUBSUB_GO_BENCH_ROLE"), os.Getenv("PUBSUB_HOME")); err != nil {
+			log.Fatal(name, ": ", err)
+		}
+		return
 	}
-	child.Env = append(os.Environ(), "PUBSUB_GO_BENCH="+name, "PUBSUB_GO_BENCH_MODE="+mode)
-	child.Stderr = os.Stderr
-	orders, err := child.StdinPipe()
+	nats := flag.String("nats", "", "the program that ./bench/nats makes")
+	flag.Parse()
+	seconds := 1.0
+	if flag.NArg() > 0 {
+		var err error
+		if seconds, err = strconv.ParseFloat(flag.Arg(0), 64); err != nil || !(seconds > 0) {
+			log.Fatalf("SECONDS is %q; it must be a number above 0", flag.Arg(0))
+		}
+	}
+	if err := run(*nats, seconds); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// peer is one of those that are compared: a program that serves by itself.
+type peer struct {
+	name, program string
+	env           []string
+}
+
+func run(nats string, seconds float64) error {
+	parent := "/dev/shm"
+	if _, err := os.Stat(parent); err != nil {
+		parent = ""
+	}
+	home, err := os.MkdirTemp(parent, "pubsub-go-bench-")
 	if err != nil {
-		return 0, err
+		return err
 	}
-	answers, err := child.StdoutPipe()
-	if err != nil {
-		return 0, err
+	defer os.RemoveAll(home)
+	home = "PUBSUB_HOME=" + home
+	peers := []peer{
+		{"pubsub", "/proc/self/exe", []string{home, "PUBSUB_GO_BENCH=pubsub"}},
+		{"socket", "/proc/self/exe", []string{home, "PUBSUB_GO_BENCH=socket"}},
 	}
-	end, err := listen(name, home)
-	if err != nil {
-		return 0, err
+	if nats != "" {
+		address, stop, err := startServer()
+		if err != nil {
+			return err
+		}
+		defer stop()
+		peers = append(peers, peer{"nats", nats, []string{"PUBSUB_GO_BENCH_NATS=" + address}})
 	}
-	defer end.close()
-	if err := child.Start(); err != nil {
-		return 0, err
+	fmt.Printf("libpubsub %s; two processes; medians of %d, each of about %g s\n%-24s", pubsub.Version(), rounds, seconds, "")
+	for i, p := range peers {
+		if fmt.Printf(" %12s", p.name); i > 0 {
+			fmt.Printf(" %7s", "ratio")
+		}
 	}
-	defer func() {
-		orders.Close()
-		child.Wait()
-	}()
-	if line, err := bufio.NewReader(answers).ReadString('\n'); err != nil {
-		return 0, fmt.Errorf("the other process ended: %q %w", line, err)
-	}
-	// As many as take the time, found by doubling: the last round counts.
-	for count := 16; ; {
-		start := time.Now()
-		if test.roundTrip {
-			for i := 0; i < count; i++ {
-				if err := end.send(test.size, 1, 1); err != nil {
-					return 0, err
+	fmt.Println()
+	for _, test := range tests {
+		figures := make([][]float64, len(peers))
+		for round := 0; round < rounds; round++ {
+			for i, p := range peers {
+				figure, err := measure(p, test, seconds)
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", p.name, test.name, err)
 				}
-				if err := end.receive(1); err != nil {
-					return 0, err
-				}
+				figures[i] = append(figures[i], figure)
 			}
-		} else {
-			fmt.Fprintln(orders, test.size, count, test.batch)
-			if err := end.receive(count); err != nil {
+		}
+		fmt.Printf("%-24s", test.name)
+		ours := median(figures[0])
+		for i := range peers {
+			figure, ratio := median(figures[i]), ours/median(figures[i])
+			if test.roundTrip {
+				fmt.Printf(" %10.1fµs", figure)
+				ratio = 1 / ratio
+			} else {
+				fmt.Printf(" %10.0f/s", figure)
+			}
+			if i > 0 {
+				fmt.Printf(" %6.3gx", ratio)
+			}
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+func median(figures []float64) float64 {
+	sort.Float64s(figures)
+	return figures[len(figures)/2]
+}
+
+// startServer starts a NATS server of its own.
+func startServer() (address string, stop func(), err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	address = listener.Addr().String()
+	listener.Close()
+	_, port, _ := net.SplitHostPort(address)
+	server := exec.Command("nats-server", "-a", "127.0.0.1", "-p", port)
+	if err := server.Start(); err != nil {
+		return "", nil, err
+	}
+	return "nats://" + address, func() {
+		server.Process.Kill()
+		server.Wait()
+	}, nil
+}
+
+// process is one that serves.
+type process struct {
+	orders  io.WriteCloser
+	answers *bufio.Reader
+	command *exec.Cmd
+}
+
+func start(p peer, role string) (*process, error) {
+	command := exec.Command(p.program)
+	command.Env = append(append(os.Environ(), p.env...), "PUBSUB_GO_BENCH_ROLE="+role)
+	command.Stderr = os.Stderr
+	orders, err := command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	answers, err := command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	started := &process{orders, bufio.NewReader(answers), command}
+	if err := started.await("ready"); err != nil {
+		started.end()
+		return nil, err
+	}
+	return started, nil
+}
+
+func (p *process) await(word string) error {
+	if line, err := p.answers.ReadString('\n'); err != nil || strings.TrimSpace(line) != word {
+		return fmt.Errorf("a process said %q instead of %q (%v)", line, word, err)
+	}
+	return nil
+}
+
+func (p *process) end() {
+	p.orders.Close()
+	p.command.Wait()
+}
+
+// measure answers messages per second, published by one process and all received by the other, or the microseconds of half
+// a round trip.
+func measure(p peer, test test, seconds float64) (float64, error) {
+	roles := [2]string{"receive", "send"}
+	if test.roundTrip {
+		roles = [2]string{"answer", "ask"}
+	}
+	// Who is to be there first, and ends last.
+	first, err := start(p, roles[0])
+	if err != nil {
+		return 0, err
+	}
+	defer first.end()
+	second, err := start(p, roles[1])
+	if err != nil {
+		return 0, err
+	}
+	defer second.end()
+	working := []*process{second}
+	if !test.roundTrip {
+		working = append(working, first)
+	}
+	// As many as take the time, found by trying: the last round counts.
+	for count := 16; ; {
+		began := time.Now()
+		for i := range working {
+			if _, err := fmt.Fprintln(working[len(working)-1-i].orders, test.size, count, test.batch); err != nil {
 				return 0, err
 			}
 		}
-		took := time.Since(start).Seconds()
+		for _, process := range working {
+			if err := process.await("done"); err != nil {
+				return 0, err
+			}
+		}
+		took := time.Since(began).Seconds()
 		switch {
 		case took < seconds/4:
 			count *= 4
 		case took < seconds*0.75:
-			count = int(float64(count) * seconds / took)
+			count = int(math.Ceil(float64(count) * seconds / took))
 		case test.roundTrip:
 			return took * 1e6 / float64(2*count), nil
 		default:
 			return float64(count) / took, nil
-		}
-	}
-}
-
-// serve is the other process: publishes what is ordered, or echoes.
-func serve(name, home string) error {
-	end, err := dial(name, home)
-	if err != nil {
-		return err
-	}
-	defer end.close()
-	fmt.Println("ready")
-	if os.Getenv("PUBSUB_GO_BENCH_MODE") == "echo" {
-		go func() {
-			for end.receive(1) == nil && end.send(64, 1, 1) == nil {
-			}
-		}()
-		bufio.NewReader(os.Stdin).ReadByte() // until the parent has enough
-		return nil
-	}
-	for {
-		var size, count, batch int
-		if _, err := fmt.Scanln(&size, &count, &batch); err != nil {
-			return nil
-		}
-		if err := end.send(size, count, batch); err != nil {
-			return err
 		}
 	}
 }

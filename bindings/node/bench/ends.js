@@ -7,15 +7,8 @@ const zeromq = require('zeromq');
 
 const BATCH = 256;
 
-async function whenThereIsRoom(publish) {
-  for (;;) {
-    try {
-      return publish();
-    } catch (error) {
-      if (error.code !== 'PS_ERR_QUEUE_FULL') throw error;
-      await sleep(1);
-    }
-  }
+function look(content, size) {
+  if (content.length !== size) throw new Error(`${content.length} bytes came instead of ${size}`);
 }
 
 exports.pubsub = {
@@ -23,12 +16,29 @@ exports.pubsub = {
     const publisher = new Publisher('bench.there');
     const answers = way === 'echo' ? new Channel('bench.back') : null;
     const send = {
+      // Publishing is a call that returns, and a full channel an error: then the program waits for something.
       async single(payload, count) {
-        for (let i = 0; i < count; i++) await whenThereIsRoom(() => publisher.publish(payload));
+        for (let i = 0; i < count; ) {
+          try {
+            publisher.publish(payload);
+            i++;
+          } catch (error) {
+            if (error.code !== 'PS_ERR_QUEUE_FULL') throw error;
+            await sleep(1);
+          }
+        }
       },
       async batch(payload, count) {
-        const batch = Array(BATCH).fill(payload);
-        for (let left = count; left > 0; ) left -= await whenThereIsRoom(() => publisher.publishBatch(batch.slice(0, left)));
+        let batch = Array(BATCH).fill(payload);
+        for (let left = count; left > 0; ) {
+          if (left < BATCH) batch = batch.slice(0, left);
+          try {
+            left -= publisher.publishBatch(batch);
+          } catch (error) {
+            if (error.code !== 'PS_ERR_QUEUE_FULL') throw error;
+            await sleep(1);
+          }
+        }
       },
       async echo(payload, count) {
         for (let i = 0; i < count; i++) {
@@ -44,12 +54,20 @@ exports.pubsub = {
     return { send: send[way], close };
   },
 
-  async receive({ count, way }, ready) {
+  async receive({ count, size, way }, ready) {
     const channel = new Channel('bench.there');
     const back = way === 'echo' ? new Publisher('bench.back') : null;
     ready();
-    for (let i = 0; i < count; i++) {
+    for (let received = 0; received < count; ) {
+      if (way === 'batch') {
+        const messages = await channel.receiveBatch();
+        for (const message of messages) look(message.content, size);
+        received += messages.length;
+        continue;
+      }
       const message = await channel.receive();
+      look(message.content, size);
+      received++;
       if (back !== null) back.publish(message.content);
     }
     channel.close();
@@ -79,12 +97,13 @@ exports.zeromq = {
     return { send: send[way], close: () => socket.close() };
   },
 
-  async receive({ count, way, address }, ready) {
+  async receive({ count, size, way, address }, ready) {
     const socket = way === 'echo' ? new zeromq.Pair() : new zeromq.Pull();
     await socket.bind(address);
     ready();
     for (let received = 0; received < count; ) {
       const parts = await socket.receive();
+      for (const part of parts) look(part, size);
       received += parts.length;
       if (way === 'echo') await socket.send(parts);
     }

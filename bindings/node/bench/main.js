@@ -1,7 +1,7 @@
 // Compares this package with zeromq.js: node bench/main.js [SCALE]
 //
-// Two processes, one sends and the other receives all of it; both kinds in one run, in turn. SCALE (1) multiplies the
-// number of messages. The store is a temporary one.
+// Two processes, one sends and the other receives all of it; both kinds in one run, in turns, and medians of what came out.
+// SCALE (1) multiplies the number of messages. The store is a temporary one.
 'use strict';
 
 const fs = require('node:fs');
@@ -16,18 +16,21 @@ process.env.PUBSUB_HOME = directory;
 const ends = require('./ends');
 
 const SCENARIOS = [
-  { name: '64 B, one by one', size: 64, count: 40_000, way: 'single' },
-  { name: '64 B, 256 at a time', size: 64, count: 40_000, way: 'batch' },
+  { name: '64 B, one by one', size: 64, count: 400_000, way: 'single' },
+  { name: '64 B, 256 at a time', size: 64, count: 1_000_000, way: 'batch' },
   { name: '64 KiB, one by one', size: 64 * 1024, count: 8_000, way: 'single' },
   { name: '1 MiB, one by one', size: 1024 * 1024, count: 500, way: 'single' },
-  { name: 'half a round trip, 64 B', size: 64, count: 4_000, way: 'echo' },
+  { name: 'half a round trip, 64 B', size: 64, count: 10_000, way: 'echo' },
 ];
+
+const ROUNDS = 3;
+const median = (figures) => figures.sort((a, b) => a - b)[Math.floor(figures.length / 2)];
 
 /** Messages a second; for echoes, microseconds one way. */
 async function measure(kind, { size, count: full, way }) {
   const count = Math.max(16, Math.round(full * scale));
   const address = `ipc://${directory}/${kind}-${way}-${size}`;
-  const child = fork(path.join(__dirname, 'ends.js'), [JSON.stringify({ kind, count, way, address })]);
+  const child = fork(path.join(__dirname, 'ends.js'), [JSON.stringify({ kind, count, size, way, address })]);
   const told = (what) =>
     new Promise((resolve, reject) => {
       child.on('message', (message) => message === what && resolve());
@@ -52,8 +55,11 @@ async function measure(kind, { size, count: full, way }) {
 async function main() {
   console.log(`${'two processes, received per second'.padEnd(36)}${'zeromq'.padStart(12)}${'pubsub'.padStart(12)}${'ratio'.padStart(8)}`);
   for (const scenario of SCENARIOS) {
-    const zeromq = await measure('zeromq', scenario);
-    const pubsub = await measure('pubsub', scenario);
+    const figures = { zeromq: [], pubsub: [] };
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const kind of ['zeromq', 'pubsub']) figures[kind].push(await measure(kind, scenario));
+    }
+    const [zeromq, pubsub] = [median(figures.zeromq), median(figures.pubsub)];
     const echo = scenario.way === 'echo';
     const show = (figure) => (echo ? `${figure.toFixed(0)} µs` : figure.toFixed(0)).padStart(12);
     const ratio = echo ? zeromq / pubsub : pubsub / zeromq;

@@ -14,6 +14,8 @@ const RELOOK_MS = 1000;
 // What the programs that receive may take of a turn of the event loop before everything else gets its own.
 const LONGEST_TURN_MS = 5;
 
+const FOREVER = {};
+
 const OPTIONS = ['home', 'capacityBytes', 'capacityMessages', 'fullPolicy', 'transport', 'replayLast', 'resume'];
 
 /** What belongs to the library: apart from the Channel, so that it can be closed when that is garbage. */
@@ -124,12 +126,22 @@ class Channel extends EventEmitter {
     positive(max);
     this.#mustBeOpen();
     if (this.#queue.length === 0) this.#fill();
-    return this.#take(max);
+    return this.#queue.take(max);
   }
 
-  async receive(options) {
+  receive(options) {
+    const message = options === undefined ? this.#ready() : null;
+    return message === null ? this.#receiveSlowly(options) : Promise.resolve(message);
+  }
+
+  async #receiveSlowly(options) {
     const [first] = await this.#wait(1, options);
     return first ?? null;
+  }
+
+  /** The next message, if it is here and nobody waits longer; null: there is more to it. It saves waiting for what is there. */
+  #ready() {
+    return this.#queue.length > 0 && this.#waiting.length === 0 && !this.#turnIsOver() ? this.#queue.shift() : null;
   }
 
   async receiveBatch(max = Infinity, options = undefined) {
@@ -145,18 +157,22 @@ class Channel extends EventEmitter {
     const { signal } = args.options('the options of messages', options, ['signal']);
     let ended = false;
     const pending = new Set();
-    return {
-      next: async () => {
-        if (!ended) {
-          try {
-            const messages = await this.#wait(1, { signal }, pending);
-            if (messages.length > 0) return { done: false, value: messages[0] };
-          } catch (error) {
-            ended = true;
-            if (!(this.closed && error.code === 'PS_ERR_CLOSED')) throw error;
-          }
+    const nextSlowly = async () => {
+      if (!ended) {
+        try {
+          const messages = await this.#wait(1, { signal }, pending);
+          if (messages.length > 0) return { done: false, value: messages[0] };
+        } catch (error) {
+          ended = true;
+          if (!(this.closed && error.code === 'PS_ERR_CLOSED')) throw error;
         }
-        return { done: true, value: undefined };
+      }
+      return { done: true, value: undefined };
+    };
+    return {
+      next: () => {
+        const message = ended || signal?.aborted ? null : this.#ready();
+        return message === null ? nextSlowly() : Promise.resolve({ done: false, value: message });
       },
       return: async () => {
         ended = true;
@@ -253,23 +269,17 @@ class Channel extends EventEmitter {
     return true;
   }
 
-  #take(max) {
-    const messages = [];
-    while (messages.length < max && this.#queue.length > 0) messages.push(this.#queue.shift());
-    return messages;
-  }
-
   /** 1 to `max` messages; none when the time is up. While it waits, `pending` has a function that ends it with none. */
   #wait(max, options, pending) {
-    const { signal, timeout } = args.patience('the options of a receive', options);
+    const { signal, timeout } = options === undefined ? FOREVER : args.patience('the options of a receive', options);
     signal?.throwIfAborted();
     this.#mustBeOpen();
     // Only when nobody else waits longer; and while there is something, nothing is to be waited for.
-    if (this.#waiting.length === 0 && this.#queue.length > 0 && !this.#turnIsOver()) return this.#take(max);
+    if (this.#waiting.length === 0 && this.#queue.length > 0 && !this.#turnIsOver()) return this.#queue.take(max);
     if (timeout === 0) {
       if (this.#waiting.length > 0) return [];
       if (this.#queue.length === 0) this.#fill();
-      return this.#take(max);
+      return this.#queue.take(max);
     }
     return new Promise((resolve, reject) => {
       let timer = null;
@@ -326,7 +336,7 @@ class Channel extends EventEmitter {
       if ((this.#queue.length === 0 && !this.#refill()) || this.#turnIsOver()) return this.#waiting.length > 0 || this.#flowing;
       const waiter = this.#waiting.shift();
       if (waiter) {
-        waiter.resolve(this.#take(waiter.max));
+        waiter.resolve(this.#queue.take(waiter.max));
         continue;
       }
       try {

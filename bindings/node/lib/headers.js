@@ -85,6 +85,7 @@ function format(headers) {
 
 /** Calls `use` with the library's form of headers, a pointer that is valid until it returns. */
 function withHeaders(headers, use) {
+  if (headers === undefined || headers === null) return use(null);
   const json = format(headers);
   if (json === null) return use(null);
   const utf8 = Buffer.from(json);

@@ -213,6 +213,36 @@ class Misuse(Case):
         self.assertEqual(done.stdout, "True True\n")
 
 
+    def test_a_handler_that_fetches_in_the_middle_of_fetching_takes_none_twice_and_loses_none(self):
+        done = python(
+            """
+            import signal
+            from pubsub import BusyError, Channel, Publisher
+            got, busy = [], 0
+            with Channel("storm", capacity_messages=20000) as channel, Publisher("storm") as publisher:
+                def alarm(number, frame):
+                    global busy
+                    try:
+                        message = channel.fetch()
+                        if message is not None:
+                            got.append(int(message.content))
+                    except BusyError:
+                        busy += 1
+                signal.signal(signal.SIGALRM, alarm)
+                signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+                wanted = 0
+                while wanted < 100000 and not (busy and wanted > 20000):
+                    publisher.publish_many(b"%d" % n for n in range(wanted, wanted + 10000))
+                    wanted += 10000
+                    while (message := channel.fetch()) is not None:
+                        got.append(int(message.content))
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            print(sorted(got) == list(range(wanted)), busy > 0)
+            """
+        )
+        self.assertEqual(done.stdout, "True True\n")
+
+
 class Fork(Case):
     def in_child(self, function):
         """Runs it in a forked child, and answers what it returned or raised."""

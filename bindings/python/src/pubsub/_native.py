@@ -11,6 +11,7 @@ import os
 from ctypes import (
     CDLL,
     POINTER,
+    PyDLL,
     c_bool,
     c_char_p,
     c_int,
@@ -22,7 +23,7 @@ from ctypes import (
 )
 from pathlib import Path
 from struct import Struct
-from typing import Any
+from typing import Any, Callable
 
 FOREVER = -1
 FULL_REJECT = 0
@@ -33,16 +34,21 @@ TRANSPORT_FILES = 2
 
 SONAME = "libpubsub.so.0"
 
-#: ps_message: id, timestamp, topic, its length, data, its length, headers, their length, kind, flags, dropped_before,
-#: epoch, offset. Read with one copy, since each field of a ctypes struct costs as much as a call.
-MESSAGE = Struct("@QqPNPNPNIIQQQ")
+#: ps_message, for struct: id, timestamp_us, topic, topic_len, data, data_len, headers_json, headers_json_len, and MESSAGE_MORE.
+#: Read with one call, since each field of a ctypes struct costs as much.
+MESSAGE = Struct("@QqPNPNPN32s")
+#: Of it: id, timestamp_us, data, data_len, headers_json_len, and MESSAGE_MORE.
+MESSAGE_PLAIN = Struct("@Qq16xPN8xN32s")
+#: kind, (flags), dropped_before, epoch, offset.
+MESSAGE_MORE = Struct("=I4xQQQ")
 
-#: ps_packed_record, for struct: (size), id, timestamp_us, dropped_before, epoch, offset, data_len, topic_len and
-#: headers_json_len as one, kind, (flags).
-RECORD_HEAD = "=8xQqQQQQQI4x"
-#: data_len, and topic_len and headers_json_len as one.
-RECORD_LENGTHS = Struct("=QQ")
-RECORD_LENGTHS_AT = 48
+#: ps_packed_record, for struct: (size), id, timestamp_us, and then, either as bytes or one by one, dropped_before, epoch,
+#: offset, LENGTHS as bytes, kind, (flags).
+RECORD_BEGIN = "=8xQq"
+RECORD_REST = "QQQ16sI4x"
+#: data_len, topic_len, headers_json_len, and where they begin.
+LENGTHS = Struct("=QII")
+LENGTHS_AT = 48
 
 
 class ChannelOptions(ctypes.Structure):
@@ -110,7 +116,6 @@ class TopicStats(ctypes.Structure):
     ]
 
 
-# Handles are plain addresses: ctypes converts an int faster than it wraps a pointer.
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ps_version": (c_char_p, []),
     "ps_last_error": (c_char_p, []),
@@ -119,7 +124,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ps_cleanup": (c_int64, [c_char_p]),
     "ps_headers_parse": (c_int, [c_char_p, c_size_t, c_void_p]),
     "ps_headers_free": (None, [c_void_p]),
-    "ps_message_free": (None, [c_void_p]),
+    "ps_message_free_batch": (None, [c_void_p, c_size_t]),
     "ps_channel_open": (c_int, [c_char_p, POINTER(ChannelOptions), c_void_p]),
     "ps_channel_close": (c_int, [c_void_p]),
     "ps_channel_path": (c_char_p, [c_void_p]),
@@ -128,6 +133,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ps_channel_stats_get": (c_int, [c_void_p, POINTER(ChannelStats)]),
     "ps_channel_list": (c_int64, [c_char_p, c_void_p]),
     "ps_channel_list_free": (None, [c_void_p, c_size_t]),
+    "ps_fetch": (c_int, [c_void_p, c_void_p]),
     "ps_fetch_wait": (c_int, [c_void_p, c_int64, c_void_p]),
     "ps_fetch_packed": (c_int, [c_void_p, c_void_p, c_size_t, c_int64, c_void_p]),
     # The data's address is read by ctypes from the bytes object itself: nothing is copied.
@@ -175,6 +181,26 @@ def _declare(library: CDLL) -> CDLL:
 
 
 lib = _declare(_load())
+
+# The calls that are made for each message, once more: without argtypes, ctypes passes bytes, None, and what `argument` and
+# byref() made, as they are, in half the time. All else is for the caller to see to: a str or an int would go for an
+# address, and a number is passed as an int (which libffi widens), so it must be no more than that holds.
+# These let other threads run meanwhile, though they take less time than that: a thread that only publishes would keep those
+# that receive from running for so long that a queue fills.
+publish: Callable[..., int] = lib["ps_publish"]
+publisher_publish: Callable[..., int] = lib["ps_publisher_publish"]
+INT_MAX = (1 << 30) - 1  # rather less than an int's, since numbers of one digit are compared faster
+
+# These do not wait, and keep Python's lock.
+_locked = PyDLL(lib._name, handle=lib._handle)
+fetch: Callable[..., int] = _locked["ps_fetch"]
+free_batch: Any = _locked["ps_message_free_batch"]
+free_batch.restype = None
+
+
+def argument(address: int | None) -> Any:
+    """An address as an argument of those calls."""
+    return c_void_p.from_param(address)
 
 
 def version() -> str:

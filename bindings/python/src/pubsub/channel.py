@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import math
 import mmap
 import operator
 import os
-import re
 import sys
 import threading
 import time
@@ -22,11 +20,14 @@ from types import TracebackType
 from typing import Literal, NamedTuple
 
 from . import _native, errors
-from ._native import lib
+from ._arguments import capacity, check_topic, choice
+from ._native import fetch as _fetch
+from ._native import free_batch, lib
 from ._paths import ChannelDirectory, channel_directories, matches
-from ._records import read_message, read_records
+from ._records import NO_MORE, memory, new_message, read_message, read_records
+from ._times import deadline_of, wait_slice
 from ._waiters import Waiters, Watch
-from .errors import BusyError, ClosedError, InvalidTopicError, ReopenError, last_error
+from .errors import BusyError, ClosedError, ReopenError, last_error
 from .message import Message
 
 __all__ = ["Channel", "ChannelStats"]
@@ -35,11 +36,7 @@ __all__ = ["Channel", "ChannelStats"]
 _BUFFER = 64 << 10
 #: Bytes of it that asyncio uses, so that other tasks get their turn soon.
 _ASYNC_BUFFER = 16 << 10
-#: The longest that the main thread waits at a time. Python's signal handlers run between its waits, and a signal that
-#: comes just before one begins does not end it.
-_MAIN_WAIT = 0.5
-
-_INVALID = re.compile(r"[^a-zA-Z0-9+=.-]")
+_read_plain = _native.MESSAGE_PLAIN.unpack_from
 _POLICIES = {"reject": _native.FULL_REJECT, "drop-oldest": _native.FULL_DROP_OLDEST}
 _TRANSPORTS = {
     None: _native.TRANSPORT_DEFAULT,
@@ -118,14 +115,14 @@ class Channel:
         replay_last: int = 0,
         resume: tuple[int, int] | None = None,
     ) -> None:
-        _check_topic(topic)
+        check_topic(topic)
         epoch, offset = (0, 0) if resume is None else resume
         options = _native.ChannelOptions(
             size=ctypes.sizeof(_native.ChannelOptions),
-            full_policy=_choice("policy", policy, _POLICIES),
-            transport=_choice("transport", transport, _TRANSPORTS),
-            capacity_bytes=_capacity("capacity_bytes", capacity_bytes),
-            capacity_messages=_capacity("capacity_messages", capacity_messages),
+            full_policy=choice("policy", policy, _POLICIES),
+            transport=choice("transport", transport, _TRANSPORTS),
+            capacity_bytes=capacity("capacity_bytes", capacity_bytes),
+            capacity_messages=capacity("capacity_messages", capacity_messages),
             home=_native.encode_path(home),
             replay_last=_native.integer("replay_last", replay_last, (1 << 32) - 1),
             resume=resume is not None,
@@ -137,12 +134,15 @@ class Channel:
         if code < 0:
             raise last_error(code)
         self._handle = opened.value
+        self._argument = _native.argument(opened.value)
         self._closing = False
         # Whose turn it is to receive. Reentrant, since a signal handler may close the channel that its thread receives
         # from: `_inside` tells that case apart.
         self._lock = threading.RLock()
         self._inside = False
         self._waiting = False
+        # Nobody is inside, and nothing but the library has messages: fetch() may ask it at once. Changed with the turn.
+        self._direct = True
         # Held to use the handle without the turn; nobody closes it then.
         self._guard = threading.RLock()
         # Received and not handed out yet. An iterator, since taking the next, or all, is one step for other threads.
@@ -160,6 +160,8 @@ class Channel:
         self.topic = topic
         # For replies to its messages.
         self._home = None if home is None else os.path.abspath(home)
+        # The topic of all its messages, where that and what the library says of a message is all there is to it.
+        self._plain = topic if home is None and "=" not in topic and "+" not in topic else None
         self.process_id = os.getpid()
         self.directory_path: Path = ChannelDirectory(os.fsdecode(lib.ps_channel_path(self._handle)))
         self.directory_name: str = self.directory_path.name
@@ -206,6 +208,7 @@ class Channel:
         try:
             # Otherwise this is a signal handler, and the code that it interrupted comes here again when it leaves.
             if not self._inside:
+                self._direct = False
                 self._shut()
         finally:
             self._lock.release()
@@ -225,12 +228,45 @@ class Channel:
         """
         if not self._open:
             raise self._closed()
+        deadline = deadline_of(timeout) if timeout else None
+        # What `_take` does, in as few steps as can be.
+        if self._lock.acquire(False):
+            if self._direct:
+                try:
+                    self._inside = True
+                    self._direct = False
+                    message = None
+                    code = _fetch(self._argument, self._fetched_ref)
+                    if code == 1:
+                        address = self._fetched.value or 0
+                        number, timestamp, place, length, headers_len, more = _read_plain(memory, address)
+                        if self._plain is not None and headers_len == 2 and more == NO_MORE:
+                            message = new_message(Message)
+                            message.id = number
+                            message.timestamp = timestamp
+                            message.topic = self._plain
+                            message.content = memory[place : place + length]
+                            message._headers = b""
+                        else:
+                            message = read_message(address, self._home)
+                        free_batch(self._fetched_ref, 1)
+                    elif code < 0:
+                        raise self._failed(code)
+                    self._direct = True
+                    if message is not None or timeout == 0:
+                        return message
+                finally:
+                    # No call before the release: a signal handler that raises would keep it from being done.
+                    self._inside = False
+                    self._lock.release()
+                    if self._closing:
+                        self.close()
+            else:
+                self._lock.release()
         if timeout == 0:
             return self._take(0)
-        deadline = deadline_of(timeout)
         while True:
-            seconds = wait_slice(deadline)
-            message = self._take(seconds)
+            message = self._take(wait_slice(deadline))
             if message is not None or (deadline is not None and time.monotonic() >= deadline):
                 return message
 
@@ -401,7 +437,9 @@ class Channel:
             message = next(self._pending, None)
             if message is not None:
                 return message
-            return self._single(_native.FOREVER if seconds is None else _native.milliseconds(seconds))
+            message = self._single(_native.FOREVER if seconds is None else _native.milliseconds(seconds))
+            self._direct = True
+            return message
         finally:
             # No call before the release: a signal handler that raises would keep it from being done.
             self._inside = self._waiting = False
@@ -421,6 +459,12 @@ class Channel:
                 # Memory of an mmap is aligned, is not touched before it is used, and its slices are bytes.
                 buffer = self._buffer = mmap.mmap(-1, _BUFFER, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
                 self._address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+            if self._fetched.value is not None:
+                # An exception kept fetch() from handing it out.
+                message = self._single(0)
+                if message is not None:
+                    self._pending = iter((message,))
+                    return True
             if not self._used.value:
                 milliseconds = _native.FOREVER if seconds is None else _native.milliseconds(seconds)
                 self._waiting = milliseconds != 0
@@ -448,8 +492,7 @@ class Channel:
 
     def _single(self, milliseconds: int) -> Message | None:
         """One message by itself, however large. With the turn."""
-        fetched = self._fetched
-        if fetched.value is None:
+        if self._fetched.value is None:
             self._waiting = milliseconds != 0
             code = lib.ps_fetch_wait(self._handle, milliseconds, self._fetched_ref)
             self._waiting = False
@@ -457,14 +500,9 @@ class Channel:
                 if code == 0 or code == errors.INTERRUPTED:
                     return None
                 raise self._failed(code)
-        address = fetched.value
-        assert address is not None
-        message = read_message(address)
-        if message is not None and self._home is not None:
-            message._home = self._home
-        # Forgotten before it is freed: the other order could free it twice.
-        fetched.value = None
-        lib.ps_message_free(address)
+        message = read_message(self._fetched.value or 0, self._home)
+        # Freed and forgotten in one step, or an exception between the two would have it freed twice, or never.
+        free_batch(self._fetched_ref, 1)
         return message
 
     def _unpack(self) -> None:
@@ -518,6 +556,7 @@ class Channel:
             self._lock.release()
             raise BusyError(f"a signal handler cannot receive from '{self.topic}' in the middle of receiving from it")
         self._inside = True
+        self._direct = False
         if self._open and not self._closing:
             return True
         self._inside = False
@@ -530,9 +569,7 @@ class Channel:
             handle = self.__dict__.pop("_handle", None)
         if handle is None:
             return
-        if self._fetched.value is not None:
-            address, self._fetched.value = self._fetched.value, None
-            lib.ps_message_free(address)
+        free_batch(self._fetched_ref, 1)
         code = lib.ps_channel_close(handle)
         # In a forked child there is nothing to remove; a thread that waited when it forked waits for ever.
         if code < 0 and self.process_id == os.getpid():
@@ -559,7 +596,7 @@ class Channel:
         # A thread that is not in this process may have held them.
         self._lock = threading.RLock()
         self._guard = threading.RLock()
-        self._inside = self._waiting = False
+        self._inside = self._waiting = self._direct = False
 
 
 #: For the end of the process, and for forked children.
@@ -584,46 +621,3 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
-
-
-def _check_topic(topic: str) -> None:
-    if not isinstance(topic, str):
-        raise TypeError(f"a topic is a str, not {type(topic).__name__}")
-    if not topic:
-        raise InvalidTopicError("a topic cannot be empty")
-    wrong = sorted(set(_INVALID.findall(topic)))
-    if wrong:
-        raise InvalidTopicError(f"the topic {topic!r} holds invalid characters: {wrong}; it can hold [a-zA-Z0-9+=.-]")
-
-
-def _choice(name: str, value: str | None, values: dict[str, int] | dict[str | None, int]) -> int:
-    try:
-        return values[value]  # type: ignore[index]
-    except (KeyError, TypeError):
-        raise ValueError(f"{name} is {value!r}; it can be one of {list(values)}") from None
-
-
-def _capacity(name: str, value: int) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"{name} is an int, not {type(value).__name__}")
-    if not 0 <= value < 1 << 63:
-        raise ValueError(f"{name} is {value}; it must be 0 (the default) or more, and below 2**63")
-    return value
-
-
-def deadline_of(timeout: float | None) -> float | None:
-    if timeout is None or timeout == math.inf:
-        return None
-    if not timeout >= 0:
-        raise ValueError(f"timeout is {timeout}; it must be a non-negative number of seconds, or None: without end")
-    return time.monotonic() + timeout
-
-
-def wait_slice(deadline: float | None) -> float | None:
-    """How long to wait now."""
-    longest = _MAIN_WAIT if threading.get_ident() == threading.main_thread().ident else None
-    if deadline is None:
-        return longest
-    # Also what the library's milliseconds can hold.
-    remaining = min(max(deadline - time.monotonic(), 0), 1e9)
-    return remaining if longest is None else min(remaining, longest)

@@ -146,15 +146,12 @@ def topic_history(
     count = lib.ps_topic_history(encode_topic(topic), store, most, byref(place))
     if count < 0:
         raise last_error(count)
+    kept_in = None if home is None else os.path.abspath(home)
     try:
-        messages = [message for message in map(read_message, _addresses(place, count)) if message is not None]
+        messages = (read_message(address, kept_in) for address in _addresses(place, count))
+        return [message for message in messages if message is not None]
     finally:
         lib.ps_message_list_free(place, count)
-    if home is not None:
-        kept_in = os.path.abspath(home)
-        for message in messages:
-            message._home = kept_in
-    return messages
 
 
 def _addresses(place: c_void_p, count: int) -> list[int]:

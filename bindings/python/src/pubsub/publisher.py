@@ -12,10 +12,12 @@ from ctypes import byref, c_void_p
 from functools import lru_cache
 from itertools import islice
 from types import TracebackType
-from typing import Union
+from typing import Any, Union
 
 from . import _native, errors
-from ._native import lib
+from ._native import INT_MAX, lib
+from ._native import publish as _publish
+from ._native import publisher_publish as _publisher_publish
 from .errors import ClosedError, InvalidTopicError, PubSubError, last_error
 from .message import HeaderValueTypes, Message
 
@@ -50,19 +52,21 @@ def publish(topic: str, data: Data, headers: Mapping[str, HeaderValueTypes] | No
         TypeError: the data are no bytes, the headers no dictionary.
         StoreError: (an ``OSError`` and a ``RuntimeError``) the store cannot be used, or is full.
     """
-    encoded = _topics.get(topic) or encode_topic(topic)
-    if type(data) is not bytes:
-        data = _bytes(data)
-    if headers:
-        parsed = _headers(headers)
-        code: int = lib.ps_publish(encoded, data, len(data), parsed.handle)
+    try:
+        encoded = _topics[topic]
+    except KeyError:
+        encoded = encode_topic(topic)
+    if headers is None and type(data) is bytes and (length := len(data)) <= INT_MAX:
+        code = _publish(encoded, data, length, None)
     else:
-        code = lib.ps_publish(encoded, data, len(data), None)
-    if code < 0:
-        if code == errors.QUEUE_FULL:
-            return 0
-        raise last_error(code)
-    return code
+        if type(data) is not bytes:
+            data = _bytes(data)
+        code = lib.ps_publish(encoded, data, len(data), _headers(headers) if headers else None)
+    if code >= 0:
+        return code
+    if code == errors.QUEUE_FULL:
+        return 0
+    raise last_error(code)
 
 
 def publish_strictly(topic: str, data: Data, headers: Mapping[str, HeaderValueTypes]) -> int:
@@ -70,8 +74,7 @@ def publish_strictly(topic: str, data: Data, headers: Mapping[str, HeaderValueTy
     encoded = _topics.get(topic) or encode_topic(topic)
     if type(data) is not bytes:
         data = _bytes(data)
-    parsed = _Headers(_text(headers)) if headers else None
-    code: int = lib.ps_publish(encoded, data, len(data), parsed.handle if parsed else None)
+    code: int = lib.ps_publish(encoded, data, len(data), _parse(_text(headers)) if headers else None)
     if code < 0:
         raise last_error(code)
     return code
@@ -123,7 +126,9 @@ class Publisher:
         self.topic = topic
         self.full_timeout = full_timeout
         self._home = None if home is None else os.path.abspath(home)
-        self._native: _Handle | None = _Handle(opened.value)
+        # An argument for the library. It keeps the library's publisher: when another thread closes this one meanwhile, that
+        # goes after the calls that it was handed to. None, once closed, is NULL there, which it refuses.
+        self._native: Any = byref(_Native.from_address(opened.value or 0))
 
     @property
     def is_open(self) -> bool:
@@ -141,24 +146,26 @@ class Publisher:
             ClosedError: (a ``RuntimeError``) it was closed, or belongs to the process that forked this one.
             TypeError, StoreError: as :func:`publish`.
         """
-        # A reference: when another thread closes the publisher meanwhile, the library's object goes after this call.
-        native = self._native
-        if native is None:
-            raise self._closed()
+        if headers is None and type(data) is bytes and (length := len(data)) <= INT_MAX:
+            code = _publisher_publish(self._native, data, length, None)
+            return code if code >= 0 else self._failed(code, data, None)
         if type(data) is not bytes:
             data = _bytes(data)
-        parsed = _headers(headers) if headers else None
-        pointer = parsed.handle if parsed else None
-        code: int = lib.ps_publisher_publish(native.handle, data, len(data), pointer)
-        if code >= 0:
-            return code
+        pointer = _headers(headers) if headers else None
+        code = lib.ps_publisher_publish(self._native, data, len(data), pointer)
+        return code if code >= 0 else self._failed(code, data, pointer)
+
+    def _failed(self, code: int, data: bytes, pointer: Any) -> int:
+        """After a publish that failed: once more, or the error."""
         if code == errors.INTERRUPTED:
             # A signal handler ran and did not raise.
             deadline = time.monotonic() + self.full_timeout
             while code == errors.INTERRUPTED and time.monotonic() < deadline:
-                code = lib.ps_publisher_publish(native.handle, data, len(data), pointer)
+                code = lib.ps_publisher_publish(self._native, data, len(data), pointer)
             if code >= 0:
                 return code
+        if code == errors.INVALID_ARGUMENT and self._native is None:
+            raise self._closed()
         raise last_error(code)
 
     def publish_many(self, payloads: Iterable[Data], headers: Mapping[str, HeaderValueTypes] | None = None) -> int:
@@ -176,8 +183,7 @@ class Publisher:
             raise self._closed()
         if isinstance(payloads, (bytes, bytearray, memoryview, str)):
             raise TypeError(f"publish_many takes many payloads, not one {type(payloads).__name__}")
-        parsed = _headers(headers) if headers else None
-        pointer = parsed.handle if parsed else None
+        pointer = _headers(headers) if headers else None
         rest = iter(payloads)
         handled = 0
         while batch := list(islice(rest, _BATCH)):
@@ -189,7 +195,7 @@ class Publisher:
                 deadline = None
                 while True:
                     count = lib.ps_publisher_publish_packed(
-                        native.handle, data, lengths.buffer_info()[0], len(batch), pointer
+                        native, data, lengths.buffer_info()[0], len(batch), pointer
                     )
                     if count != errors.INTERRUPTED:
                         break
@@ -256,39 +262,32 @@ class Publisher:
         return ClosedError(f"the publisher on '{self.topic}' is closed")
 
 
-class _Handle:
-    """A publisher of the library's; gone with the last reference."""
+class _Native(ctypes.Structure):
+    """The library's publisher; gone with the last reference."""
 
-    __slots__ = ("handle",)
-
-    def __init__(self, handle: int | None) -> None:
-        self.handle = handle
-
-    def __del__(self) -> None:
-        if lib is not None:
-            lib.ps_publisher_close(self.handle)
+    # Bound early: at the end of the program, the modules' names may go first.
+    def __del__(self, close: Any = lib.ps_publisher_close, byref: Any = byref) -> None:
+        close(byref(self))
 
 
-class _Headers:
-    """Headers of the library's; gone with the last reference."""
+class _NativeHeaders(ctypes.Structure):
+    """The library's headers; gone with the last reference."""
 
-    __slots__ = ("handle",)
+    def __del__(self, free: Any = lib.ps_headers_free, byref: Any = byref) -> None:
+        free(byref(self))
 
-    def __init__(self, text: bytes) -> None:
-        self.handle: int | None = None
-        parsed = c_void_p()
-        code = lib.ps_headers_parse(text, len(text), byref(parsed))
-        if code < 0:
-            raise last_error(code)
-        self.handle = parsed.value
 
-    def __del__(self) -> None:
-        if lib is not None:
-            lib.ps_headers_free(self.handle)
+def _parse(text: bytes) -> Any:
+    """Headers as an argument for the library, which keeps them as long as it lives."""
+    parsed = c_void_p()
+    code = lib.ps_headers_parse(text, len(text), byref(parsed))
+    if code < 0:
+        raise last_error(code)
+    return byref(_NativeHeaders.from_address(parsed.value or 0))
 
 
 #: Programs often send the same headers again.
-_kept_headers = lru_cache(maxsize=64)(_Headers)
+_kept = lru_cache(maxsize=64)(_parse)
 
 
 def _text(headers: Mapping[str, HeaderValueTypes]) -> bytes:
@@ -299,9 +298,9 @@ def _text(headers: Mapping[str, HeaderValueTypes]) -> bytes:
     return json.dumps(headers, ensure_ascii=False).encode()
 
 
-def _headers(headers: Mapping[str, HeaderValueTypes]) -> _Headers:
+def _headers(headers: Mapping[str, HeaderValueTypes]) -> Any:
     text = _text(headers)
-    return _kept_headers(text) if len(text) <= _KEPT_TEXT else _Headers(text)
+    return _kept(text) if len(text) <= _KEPT_TEXT else _parse(text)
 
 
 def encode_topic(topic: str) -> bytes:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from .channel import Channel, wait_slice
+from ._times import wait_slice
+from .channel import Channel
 from .message import Message
 from .publisher import publish
 

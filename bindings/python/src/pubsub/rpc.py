@@ -16,7 +16,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .channel import Channel, deadline_of, wait_slice
+from ._times import deadline_of, wait_slice
+from .channel import Channel
 from .errors import InvalidArgumentError, NotFoundError, PubSubError
 from .message import Header, HeaderValueTypes, Message
 from .publisher import Data, Publisher, publish_strictly
