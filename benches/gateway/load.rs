@@ -83,8 +83,8 @@ fn subscription(peer: Peer) -> Vec<u8> {
 /// Subscribers that have been told that they are.
 pub async fn connect_all(peer: Peer, address: SocketAddr, count: usize) -> Vec<(Reader, Writer)> {
     let mut connections = Vec::new();
-    for _ in 0..count {
-        let (mut reader, mut writer) = connect(address, peer).await;
+    for number in 0..count {
+        let (mut reader, mut writer) = connect(address, peer, number).await;
         writer.frame(&subscription(peer)).await;
         let answer: &[u8] = if peer == Peer::Nats { b"PONG" } else { b"\"ack\"" };
         reader.wait_for(answer).await;
@@ -126,7 +126,7 @@ pub async fn run(peer: Peer, address: SocketAddr, subscribers: usize, in_flight:
 }
 
 async fn publish(peer: Peer, address: SocketAddr, in_flight: u64, shared: Arc<Shared>) {
-    let (mut reader, mut writer) = connect(address, peer).await;
+    let (mut reader, mut writer) = connect(address, peer, 0).await;
     if peer == Peer::Nats {
         writer.frame(b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n").await;
     }

@@ -18,6 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use load::{Outcome, Peer};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 struct Options {
     seconds: f64,
@@ -115,6 +116,13 @@ fn nats(directory: &std::path::Path) -> Option<Server> {
 
 fn main() {
     let options = options();
+    // As many descriptors as this process may have: here, and for the servers that it starts.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    assert!(
+        hard as usize > options.idle + 1000,
+        "the limit of open files (ulimit -Hn) is too low for so many connections"
+    );
     let directory = tempfile::Builder::new().prefix("b-gateway-").tempdir_in("/dev/shm").unwrap();
     let gateway = gateway(&directory.path().join("store"), &options.gateway);
     let nats = nats(directory.path());

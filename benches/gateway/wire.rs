@@ -1,9 +1,9 @@
 //! As much of the WebSocket as a load needs: frames of clients are masked with zeros, those of servers are taken apart.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::load::{Peer, find};
@@ -21,8 +21,15 @@ pub struct Writer {
     pub stream: OwnedWriteHalf,
 }
 
-pub async fn connect(address: SocketAddr, peer: Peer) -> (Reader, Writer) {
-    let stream = TcpStream::connect(address).await.expect("connecting");
+/// So many connections come from one address of this machine: it has some 28,000 ports to give.
+const OF_ONE_ADDRESS: usize = 5_000;
+
+/// The `number`th connection.
+pub async fn connect(address: SocketAddr, peer: Peer, number: usize) -> (Reader, Writer) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let from = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + (number / OF_ONE_ADDRESS) as u32);
+    socket.bind((from, 0).into()).expect("an address of this machine");
+    let stream = socket.connect(address).await.expect("connecting");
     stream.set_nodelay(true).unwrap();
     let (mut read, mut write) = stream.into_split();
     let path = if peer == Peer::Gateway { "/ws" } else { "/" };

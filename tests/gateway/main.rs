@@ -7,6 +7,8 @@ mod beyond;
 mod client;
 mod crowd;
 mod fleet;
+mod formix;
+mod full;
 mod history;
 mod hostile;
 mod http;

@@ -43,7 +43,17 @@ impl Store {
     }
 
     pub fn serve(&self, args: &[&str]) -> Gateway {
-        Gateway::start(self, args)
+        Gateway::start(self, self.command(&["serve"]), args)
+    }
+
+    /// With a small tmpfs at the place of the store, in a mount namespace of the gateway's own. Needs root.
+    pub fn serve_on_small_file_system(&self, options: &str) -> Gateway {
+        std::fs::create_dir(self.home()).unwrap();
+        let mut command = Command::new("unshare");
+        let script = r#"mount -t tmpfs -o "$1,mode=700" tmpfs "$PUBSUB_HOME" && shift && exec "$@""#;
+        command.args(["--mount", "sh", "-c", script, "sh", options, env!("CARGO_BIN_EXE_pubsub"), "serve"]);
+        command.env("PUBSUB_HOME", self.home());
+        Gateway::start(self, command, &[])
     }
 
     pub fn channel(&self, pattern: &str) -> Channel {
@@ -63,12 +73,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn start(store: &Store, args: &[&str]) -> Gateway {
+    fn start(store: &Store, mut command: Command, args: &[&str]) -> Gateway {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let log = store.beside(&format!("log-{number}"));
         let bind: &[&str] = if args.contains(&"--bind") { &[] } else { &["--bind", "127.0.0.1:0"] };
-        let mut command = store.command(&["serve"]);
         command.args(bind).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut child = command.spawn().unwrap();
         let pid = Pid::from_raw(child.id() as i32);
@@ -155,6 +164,10 @@ impl Drop for Gateway {
             eprintln!("the gateway said: {}", self.log());
         }
     }
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
 
 /// Waits until something is so. For what no event tells.

@@ -5,12 +5,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use axum::extract::ws::Utf8Bytes;
 use pubsub::{Channel, ChannelOptions, ErrorKind, FullPolicy, Message, MessageKind, Pattern};
 use tokio::sync::Notify;
 
@@ -18,11 +17,14 @@ use super::doorbell::Doorbell;
 use super::frames::{self, Position};
 use super::metrics;
 use super::queue::{Member, Queue};
+use super::wire::Frame;
 
 /// So many messages are taken from a channel before other tasks have their turn.
 const BURST: usize = 256;
 /// And about so many bytes.
 const BURST_BYTES: usize = 1 << 20;
+/// So many sockets are written to by one task before it ends.
+const SHARE: usize = 32;
 /// A channel that gives so many errors and no message has failed.
 const CORRUPT_MAX: u32 = 100;
 
@@ -30,13 +32,15 @@ const CORRUPT_MAX: u32 = 100;
 #[derive(Debug)]
 pub struct Delivery {
     /// Its frame.
-    pub text: Utf8Bytes,
+    pub frame: Frame,
     /// Its topic, where the pattern is not; empty else.
     pub topic: Arc<str>,
     /// The feed's pattern.
-    pub pattern: Utf8Bytes,
+    pub pattern: Arc<str>,
     /// Its place in the topic's history, if that is managed.
     pub position: Option<Position>,
+    /// Its id and time: together they tell messages of formix-pubsub, which have no place when they come live, from each other.
+    pub identity: Identity,
     /// Messages that were lost just before it.
     pub missed: u64,
     /// It says that the topic is deleted.
@@ -67,10 +71,11 @@ impl Delivery {
             })
         };
         Delivery {
-            text: text.into(),
+            frame: text.into(),
             topic: if pattern.is_exact { Arc::default() } else { message.topic().into() },
             pattern: pattern.text.clone(),
             position,
+            identity: (message.id(), message.timestamp_us()),
             missed: message.dropped_before(),
             is_end,
         }
@@ -79,7 +84,15 @@ impl Delivery {
     #[cfg(test)]
     pub fn for_test(text: &str) -> Delivery {
         let (pattern, topic) = ("p".into(), Arc::default());
-        Delivery { text: text.into(), topic, pattern, position: None, missed: 0, is_end: false }
+        Delivery {
+            frame: Frame::from(text.to_owned()),
+            topic,
+            pattern,
+            position: None,
+            identity: (0, 0),
+            missed: 0,
+            is_end: false,
+        }
     }
 }
 
@@ -87,7 +100,7 @@ impl Delivery {
 #[derive(Debug, Clone)]
 pub struct FeedPattern {
     /// The pattern.
-    pub text: Utf8Bytes,
+    pub text: Arc<str>,
     /// Whether it is a topic.
     pub is_exact: bool,
 }
@@ -99,8 +112,20 @@ impl FeedPattern {
     }
 }
 
+/// Id and time of a message.
+pub type Identity = (u64, i64);
+
 /// Up to where a member has the history of each managed topic: what comes live and lies before that was replayed.
 pub type Floors = HashMap<Arc<str>, Position>;
+
+/// What a member has of the histories.
+#[derive(Default)]
+pub struct Replayed {
+    /// Up to where.
+    pub floors: Floors,
+    /// Messages of formix-pubsub among it that may still come live.
+    pub foreign: HashSet<Identity>,
+}
 
 /// What a member that is joining does with live messages.
 enum Holding {
@@ -115,16 +140,17 @@ enum Holding {
 struct Joined {
     member: Member,
     queue: Arc<Queue>,
-    floors: Floors,
+    replayed: Replayed,
     holding: Holding,
 }
 
 impl Joined {
-    fn accept(&mut self, burst: &[Arc<Delivery>]) {
+    /// Whether the queue is to be flushed.
+    fn accept(&mut self, burst: &[Arc<Delivery>]) -> bool {
         let held = match &mut self.holding {
             Holding::Not => {
-                let floors = &self.floors;
-                return self.queue.deliver(self.member, burst.iter().filter(|delivery| is_new(floors, delivery)));
+                let replayed = &self.replayed;
+                return self.queue.deliver(self.member, burst.iter().filter(|delivery| is_new(replayed, delivery)));
             }
             Holding::Unmanaged(held) => {
                 held.extend(burst.iter().filter(|delivery| delivery.position.is_none() || delivery.is_end).cloned());
@@ -138,17 +164,20 @@ impl Joined {
         if held.len() > HELD_MAX {
             self.queue.end(super::queue::End::TooSlow);
         }
+        false
     }
 }
 
 /// A replay that takes so long that so many messages come meanwhile has failed.
 const HELD_MAX: usize = 65_536;
 
-fn is_new(floors: &Floors, delivery: &Delivery) -> bool {
+fn is_new(replayed: &Replayed, delivery: &Delivery) -> bool {
+    let Replayed { floors, foreign } = replayed;
     match delivery.position {
         Some(position) if !delivery.is_end && !floors.is_empty() => floors
             .get(&delivery.topic)
             .is_none_or(|floor| floor.epoch != position.epoch || floor.offset < position.offset),
+        None if !foreign.is_empty() => !foreign.contains(&delivery.identity),
         _ => true,
     }
 }
@@ -159,7 +188,9 @@ pub struct Feed {
     limit: usize,
     channel: Mutex<Channel>,
     members: Mutex<Vec<Joined>>,
-    closing: Notify,
+    turn: Mutex<Turn>,
+    is_wanted: AtomicBool,
+    news: Notify,
     is_closed: AtomicBool,
 }
 
@@ -187,7 +218,9 @@ impl Feed {
             limit,
             channel: Mutex::new(channel),
             members: Mutex::new(Vec::new()),
-            closing: Notify::new(),
+            turn: Mutex::default(),
+            is_wanted: AtomicBool::new(false),
+            news: Notify::new(),
             is_closed: AtomicBool::new(false),
         });
         tokio::spawn(run(Arc::clone(&feed), doorbell));
@@ -208,7 +241,7 @@ impl Feed {
     pub fn join(&self, queue: &Arc<Queue>, overflow: frames::Overflow) -> Member {
         let member = Member { number: NUMBER.fetch_add(1, Ordering::Relaxed), overflow };
         let holding = Holding::Unmanaged(Vec::new());
-        let joined = Joined { member, queue: Arc::clone(queue), floors: Floors::new(), holding };
+        let joined = Joined { member, queue: Arc::clone(queue), replayed: Replayed::default(), holding };
         self.change(|members| members.push(joined));
         member
     }
@@ -222,15 +255,17 @@ impl Feed {
         }
     }
 
-    /// The member has everything up to `floors`: hands it what was held back, and everything from now on.
-    pub fn settle(&self, member: Member, floors: Floors) {
-        for joined in locked(&self.members).iter_mut().filter(|joined| joined.member == member) {
+    /// The member has what was replayed: hands it what was held back, and everything from now on.
+    pub fn settle(&self, member: Member, replayed: Replayed) {
+        if let Some(joined) = locked(&self.members).iter_mut().find(|joined| joined.member == member) {
             let held = match std::mem::replace(&mut joined.holding, Holding::Not) {
                 Holding::Not => Vec::new(),
                 Holding::Unmanaged(held) | Holding::All(held) => held,
             };
-            joined.floors = floors.clone();
-            joined.accept(&held);
+            joined.replayed = replayed;
+            if joined.accept(&held) {
+                joined.queue.flush();
+            }
         }
     }
 
@@ -252,13 +287,24 @@ impl Feed {
     /// Ends the task, and with the last reference closes the channel.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        self.closing.notify_one();
+        self.news.notify_one();
     }
 
-    fn deliver(&self, burst: &[Arc<Delivery>]) {
+    fn deliver(&self, burst: &[Arc<Delivery>], due: &mut Vec<Arc<Queue>>) {
         for joined in locked(&self.members).iter_mut() {
-            joined.accept(burst);
+            if joined.accept(burst) {
+                due.push(Arc::clone(&joined.queue));
+            }
         }
+        // A write to a socket takes some microseconds: a share of them is done here, at once, the others by whatever thread of the
+        // runtime is free.
+        let here = due.len().min(SHARE);
+        for share in due[here..].chunks(SHARE) {
+            let share = share.to_vec();
+            tokio::spawn(async move { share.iter().for_each(|queue| queue.flush()) });
+        }
+        due[..here].iter().for_each(|queue| queue.flush());
+        due.clear();
     }
 
     /// Everybody is told to connect again: the channel is broken.
@@ -276,11 +322,82 @@ impl Feed {
         while burst.len() < BURST && bytes < BURST_BYTES {
             let Some(message) = channel.fetch()? else { return Ok(false) };
             let delivery = Delivery::new(&message, &self.pattern, self.limit);
-            bytes += delivery.text.len();
+            bytes += delivery.frame.len();
             burst.push(Arc::new(delivery));
         }
         Ok(true)
     }
+
+    /// Delivers what is in the channel, a burst of it at most, in order whoever calls this. Within the runtime; does not wait.
+    fn pump(&self) -> Pumped {
+        let mut result = Pumped::All;
+        loop {
+            self.is_wanted.store(true, Ordering::SeqCst);
+            let mut turn = match self.turn.try_lock() {
+                Ok(turn) => turn,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Whoever is at it looks again before it ends, and again behind that.
+                Err(TryLockError::WouldBlock) => return result,
+            };
+            if !self.is_wanted.swap(false, Ordering::SeqCst) {
+                return result;
+            }
+            let Turn { burst, due, corrupt } = &mut *turn;
+            result = match self.drain(burst) {
+                Ok(more) => {
+                    *corrupt = 0;
+                    if more { Pumped::Some } else { Pumped::All }
+                }
+                // Set aside and counted by the library; the next fetch goes on behind it, as a rule.
+                Err(error) if error.kind() == ErrorKind::Corrupt && *corrupt < CORRUPT_MAX => {
+                    *corrupt += 1;
+                    tracing::warn!(pattern = %self.pattern.text, %error, "a message could not be read");
+                    Pumped::Some
+                }
+                Err(error) => {
+                    tracing::error!(pattern = %self.pattern.text, %error, "the channel has failed");
+                    self.fail();
+                    return Pumped::Failed;
+                }
+            };
+            if !burst.is_empty() {
+                self.deliver(burst, due);
+                burst.clear();
+                if burst.capacity() > BURST {
+                    *burst = Vec::new();
+                }
+            }
+            drop(turn);
+            if !matches!(result, Pumped::All) || !self.is_wanted.load(Ordering::SeqCst) {
+                return result;
+            }
+        }
+    }
+
+    /// Delivers what has just been published here, without waiting for the channel's doorbell.
+    pub fn hurry(&self) {
+        if !matches!(self.pump(), Pumped::All) {
+            self.news.notify_one();
+        }
+    }
+}
+
+/// What [`Feed::pump`] did.
+enum Pumped {
+    /// There was no more.
+    All,
+    /// There may be more.
+    Some,
+    /// The channel is broken.
+    Failed,
+}
+
+/// What whoever delivers needs; nobody else does meanwhile.
+#[derive(Default)]
+struct Turn {
+    burst: Vec<Arc<Delivery>>,
+    due: Vec<Arc<Queue>>,
+    corrupt: u32,
 }
 
 fn pubsub_io(pattern: &Pattern, error: &std::io::Error) -> pubsub::Error {
@@ -288,44 +405,25 @@ fn pubsub_io(pattern: &Pattern, error: &std::io::Error) -> pubsub::Error {
 }
 
 async fn run(feed: Arc<Feed>, doorbell: Doorbell) {
-    let (mut burst, mut corrupt) = (Vec::new(), 0);
     loop {
-        burst.clear();
-        let more = match feed.drain(&mut burst) {
-            Ok(more) => {
-                corrupt = 0;
-                more
-            }
-            // Set aside and counted by the library; the next fetch goes on behind it, as a rule.
-            Err(error) if error.kind() == ErrorKind::Corrupt && corrupt < CORRUPT_MAX => {
-                corrupt += 1;
-                tracing::warn!(pattern = %feed.pattern.text, %error, "a message could not be read");
-                true
-            }
-            Err(error) => {
-                tracing::error!(pattern = %feed.pattern.text, %error, "the channel has failed");
-                return feed.fail();
-            }
-        };
-        if !burst.is_empty() {
-            feed.deliver(&burst);
-        }
+        let pumped = feed.pump();
         if feed.is_closed() {
             return;
         }
-        if more {
-            tokio::task::yield_now().await;
-            continue;
-        }
-        if burst.capacity() > BURST {
-            burst = Vec::new();
+        match pumped {
+            Pumped::Failed => return,
+            Pumped::Some => {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            Pumped::All => {}
         }
         tokio::select! {
             rung = doorbell.rung() => if let Err(error) = rung {
                 tracing::error!(pattern = %feed.pattern.text, %error, "the channel cannot be waited for");
                 return feed.fail();
             },
-            () = feed.closing.notified() => return,
+            () = feed.news.notified() => {}
         }
     }
 }

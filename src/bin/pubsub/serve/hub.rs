@@ -57,6 +57,11 @@ impl Hub {
         Ok((feed, member))
     }
 
+    /// The feed of a topic, if somebody here subscribes to it.
+    pub fn feed(&self, topic: &str) -> Option<Arc<Feed>> {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
+    }
+
     /// Leaves a feed, the last time closing it.
     pub fn leave(&self, feed: &Arc<Feed>, member: Member) {
         let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +69,7 @@ impl Hub {
             return;
         }
         feed.close();
-        let name = feed.pattern().text.as_str();
+        let name = &*feed.pattern().text;
         // A feed that failed may have a successor already.
         if feeds.get(name).is_some_and(|current| Arc::ptr_eq(current, feed)) {
             feeds.remove(name);

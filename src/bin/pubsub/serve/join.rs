@@ -4,18 +4,20 @@
 //!    what is published to a managed topic stands in its history before any channel hears of it.
 //! 2. It is answered, and the histories are sent page by page, each when there is room in its queue.
 //! 3. When little is missing, the feed holds back everything, and what came meanwhile is read once more.
-//! 4. The feed hands over what it held back and everything from then on, except what lies before the positions reached.
+//! 4. The feed hands over what it held back and everything from then on, except what lies before the positions reached, and
+//!    what formix-pubsub programs published and was replayed: that comes live without a position, and is known by id and time.
 
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 #[allow(unused_imports, reason = "for the documentation")]
 use pubsub::ErrorKind;
 use pubsub::{HistorySlice, Pattern, TopicStats};
 
-use super::feed::{Delivery, Feed, FeedPattern, Floors};
+use super::feed::{Delivery, Feed, FeedPattern, Replayed};
 use super::frames::{self, Begin, Position, Subscribe};
 use super::hub::Hub;
 use super::managed::{self, blocking};
@@ -23,6 +25,9 @@ use super::queue::{Member, Outgoing, Queue};
 
 /// How much a new subscriber gets of the past unless it says.
 const REPLAY_DEFAULT: u32 = 100;
+
+/// What formix-pubsub programs published within this time may still come live when it was replayed.
+const FOREIGN_US: u128 = 60_000_000;
 
 /// So few messages are read while the feed holds back everything.
 const NEAR: u64 = 256;
@@ -45,7 +50,7 @@ pub struct Joining {
     subscription: Subscription,
     queue: Arc<Queue>,
     pattern: Pattern,
-    floors: Floors,
+    replayed: Replayed,
     /// What its answer says.
     pub begin: Begin,
 }
@@ -76,7 +81,7 @@ pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missin
         let (feed, member) = hub.enter(&pattern, &queue, request.overflow)?;
         let subscription = Subscription { hub, feed, member };
         let replay = request.replay_last.unwrap_or(REPLAY_DEFAULT);
-        let (mut floors, mut begin) = (Floors::new(), Begin { position: None, recovered: None });
+        let (mut replayed, mut begin) = (Replayed::default(), Begin { position: None, recovered: None });
         for stats in managed::matching(&pattern, home.as_deref())? {
             let mut from = managed::before_last(&stats, replay);
             if pattern.is_exact() {
@@ -92,9 +97,9 @@ pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missin
                 begin.position = Some(from);
             }
             let topic = if pattern.is_exact() { Arc::default() } else { stats.topic.as_str().into() };
-            floors.insert(topic, from);
+            replayed.floors.insert(topic, from);
         }
-        Ok(Joining { subscription, queue, pattern, floors, begin })
+        Ok(Joining { subscription, queue, pattern, replayed, begin })
     })
     .await
 }
@@ -126,7 +131,7 @@ impl Joining {
             }
         }
         let Subscription { feed, member, .. } = &self.subscription;
-        feed.settle(*member, std::mem::take(&mut self.floors));
+        feed.settle(*member, std::mem::take(&mut self.replayed));
         Ok(Some(self.subscription))
     }
 
@@ -139,7 +144,7 @@ impl Joining {
         let target = |stats: TopicStats| {
             let topic: Arc<str> = if is_exact { Arc::default() } else { stats.topic.as_str().into() };
             let first = Position { epoch: stats.epoch, offset: 0 };
-            let floor = self.floors.entry(Arc::clone(&topic)).or_insert(first);
+            let floor = self.replayed.floors.entry(Arc::clone(&topic)).or_insert(first);
             if floor.epoch != stats.epoch {
                 *floor = first;
             }
@@ -155,7 +160,7 @@ impl Joining {
                 return Ok(false);
             }
             is_promised = true;
-            if slice.messages.is_empty() || self.floors.get(topic).is_none_or(|floor| floor.offset >= last) {
+            if slice.messages.is_empty() || self.replayed.floors.get(topic).is_none_or(|floor| floor.offset >= last) {
                 break;
             }
         }
@@ -168,7 +173,7 @@ impl Joining {
 
     /// What a topic's history has behind the position reached.
     async fn read(&self, topic: &str) -> pubsub::Result<Option<HistorySlice>> {
-        let Some(floor) = self.floors.get(topic).copied() else { return Ok(None) };
+        let Some(floor) = self.replayed.floors.get(topic).copied() else { return Ok(None) };
         let name = if topic.is_empty() { self.pattern.as_str() } else { topic }.to_owned();
         let home = self.home();
         blocking(move || managed::page(&name, home.as_deref(), floor)).await
@@ -185,16 +190,25 @@ impl Joining {
             }
         }
         let limit = self.subscription.hub.limit();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros());
         for message in &slice.messages {
             let mut delivery = Delivery::new(message, &pattern, limit);
             delivery.missed = 0;
+            if is_of_formix(message.id()) && message.timestamp_us().unsigned_abs() as u128 + FOREIGN_US >= now {
+                self.replayed.foreign.insert(delivery.identity);
+            }
             if !self.queue.send(Outgoing::Message(Arc::new(delivery))).await {
                 return false;
             }
         }
-        if let Some(floor) = self.floors.get_mut(topic) {
+        if let Some(floor) = self.replayed.floors.get_mut(topic) {
             floor.offset = floor.offset.max(slice.next_offset.saturating_sub(1));
         }
         true
     }
+}
+
+/// Whether a formix-pubsub program made this id: microseconds since 1970, unlike ours, which are shifted (docs/store-format.md).
+fn is_of_formix(id: u64) -> bool {
+    id >> 56 == 0
 }

@@ -1,7 +1,8 @@
 //! `pubsub serve`: browsers and HTTP clients on the topics of a store.
 //!
 //! A message's way in: [`socket`] or [`messages`] → [`publish`] → the store. Its way out: the store → [`feed`] (one channel and
-//! task for each pattern, the message encoded once) → [`queue`] (one for each connection, bounded) → [`socket`] or [`sse`].
+//! task for each pattern, the message encoded once) → [`queue`] (one for each connection, bounded) → its socket, or [`sse`]. What a
+//! WebSocket publishes to a topic goes all this way in its own task. [`wire`] has the WebSocket's bytes.
 //! [`join`] is how a subscriber gets the past without gap or duplicate. Nothing that matters is kept here: topics, histories
 //! and figures are the store's, so several gateways serve one store, and one that was killed is started again.
 
@@ -32,6 +33,7 @@ mod recorder;
 mod rest;
 mod socket;
 mod sse;
+mod wire;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;

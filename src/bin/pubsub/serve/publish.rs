@@ -4,20 +4,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use pubsub::{HeaderValue, Headers, Publisher, PublisherOptions};
+use pubsub::{Publisher, PublisherOptions};
 
 use super::hub::Hub;
 use super::managed;
 
 /// What a browser publishes is JSON.
-static HEADERS: LazyLock<Headers> = LazyLock::new(|| {
-    let mut headers = Headers::new();
-    headers.set("content-type", HeaderValue::String("application/json".into()));
-    headers
-});
+const HEADERS: &str = r#"{"content-type": "application/json"}"#;
 
 /// Publishers that a connection keeps open.
 const KEPT: usize = 64;
@@ -34,16 +29,21 @@ struct Kept {
 pub struct Publishers {
     hub: Arc<Hub>,
     kept: HashMap<String, Kept>,
+    /// The topics published to since [`hurry`](Publishers::hurry).
+    fresh: Vec<String>,
 }
 
 impl Publishers {
     /// None yet.
     pub fn new(hub: &Arc<Hub>) -> Publishers {
-        Publishers { hub: Arc::clone(hub), kept: HashMap::new() }
+        Publishers { hub: Arc::clone(hub), kept: HashMap::new(), fresh: Vec::new() }
     }
 
     /// Publishes a JSON text; answers how many channels took it. Blocks for as long as the store takes to write a message.
     pub fn publish(&mut self, topic: &str, json: &str) -> pubsub::Result<usize> {
+        if self.fresh.last().is_none_or(|last| last != topic) && !self.fresh.iter().any(|fresh| fresh == topic) {
+            self.fresh.push(topic.to_owned());
+        }
         if self.kept.len() >= KEPT && !self.kept.contains_key(topic) {
             self.kept.clear();
         }
@@ -53,13 +53,23 @@ impl Publishers {
                 managed::ensure(topic, self.hub.home().as_deref())?;
                 (kept.looked, kept.deletions) = (now, deletions);
             }
-            return kept.publisher.publish(json.as_bytes(), Some(&HEADERS));
+            return kept.publisher.publish_json(json.as_bytes(), HEADERS);
         }
         let home = self.hub.home();
         pubsub::validate_topic(topic)?;
         managed::ensure(topic, home.as_deref())?;
         let publisher = Publisher::open(topic, &PublisherOptions { home, ..PublisherOptions::default() })?;
         let kept = self.kept.entry(topic.to_owned()).or_insert(Kept { publisher, looked: now, deletions });
-        kept.publisher.publish(json.as_bytes(), Some(&HEADERS))
+        kept.publisher.publish_json(json.as_bytes(), HEADERS)
+    }
+
+    /// Delivers what was published since the last time to those who subscribe here, in this task: the doorbell would do, too, but
+    /// for a system call and perhaps another thread to wake.
+    pub fn hurry(&mut self) {
+        for topic in self.fresh.drain(..) {
+            if let Some(feed) = self.hub.feed(&topic) {
+                feed.hurry();
+            }
+        }
     }
 }

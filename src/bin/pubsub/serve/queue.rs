@@ -3,17 +3,31 @@
 //!
 //! Feeds push without ever waiting ([`Queue::deliver`]). The connection's own answers and replays wait for room
 //! ([`Queue::send`]), and so keep its peer from sending further requests.
+//!
+//! Of a WebSocket, whoever has pushed something writes it to the socket ([`Queue::flush`]): waking a task for every connection that
+//! gets a message would cost as much as the write. Where the socket is full, the connection's own task goes on
+//! ([`Queue::drive`]). An event stream has no socket here, and takes what waits ([`Queue::take`]).
 
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::extract::ws::Utf8Bytes;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 use super::feed::Delivery;
 use super::frames::{self, Overflow};
+use super::metrics;
+use super::wire::Frame;
+
+/// So much is written at once, about.
+const WRITE_BYTES: usize = 64 << 10;
+/// And so many frames at most.
+const WRITE_FRAMES: usize = 64;
+/// So often whoever has pushed something writes; what is still there then is left to the connection's task.
+const WRITES_MAX: u32 = 4;
 
 /// Bounds of a queue.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +42,24 @@ pub struct Bounds {
 #[derive(Debug)]
 pub enum Outgoing {
     /// An answer.
-    Answer(Utf8Bytes),
+    Answer(Frame),
     /// A message of a subscription.
     Message(Arc<Delivery>),
     /// What a subscription lost at this point.
-    Gap(Utf8Bytes),
+    Gap(Frame),
+    /// A frame of the protocol's own, as it goes over the wire.
+    Control(Vec<u8>),
+}
+
+impl Outgoing {
+    /// As it goes over the wire.
+    fn parts(&self) -> [&[u8]; 2] {
+        match self {
+            Outgoing::Answer(frame) | Outgoing::Gap(frame) => frame.parts(),
+            Outgoing::Message(delivery) => delivery.frame.parts(),
+            Outgoing::Control(bytes) => [bytes, &[]],
+        }
+    }
 }
 
 /// Why a connection ends from this side.
@@ -52,6 +79,13 @@ pub enum End {
     Gone,
 }
 
+impl End {
+    /// Whether what waits is not sent any more.
+    fn is_at_once(self) -> bool {
+        matches!(self, End::TooSlow | End::TooLarge | End::Gone)
+    }
+}
+
 /// One subscription, as a queue knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {
@@ -68,17 +102,19 @@ struct Entry {
 }
 
 enum Item {
-    Answer(Utf8Bytes),
+    Answer(Frame),
     Message(Arc<Delivery>),
-    Gap(u64, Utf8Bytes),
+    Gap(u64, Arc<str>),
+    Control(Vec<u8>),
 }
 
 impl Item {
     fn bytes(&self) -> usize {
         match self {
-            Item::Answer(text) => text.len(),
-            Item::Message(delivery) => delivery.text.len(),
+            Item::Answer(frame) => frame.len(),
+            Item::Message(delivery) => delivery.frame.len(),
             Item::Gap(..) => 0,
+            Item::Control(bytes) => bytes.len(),
         }
     }
 }
@@ -90,6 +126,11 @@ struct Inner {
     bytes: usize,
     /// What is taken and not yet sent: room is made when it has gone.
     taken: usize,
+    /// What is being written.
+    rest: Rest,
+    /// Somebody writes, or the socket is full and the connection's task is to go on.
+    is_writing: bool,
+    is_blocked: bool,
     /// Ends once the entries are sent; for what is wrong with the connection itself at once.
     end: Option<End>,
     dropped: u64,
@@ -98,6 +139,8 @@ struct Inner {
 /// The queue of one connection; any task.
 pub struct Queue {
     bounds: Bounds,
+    /// None of an event stream.
+    socket: Option<OwnedWriteHalf>,
     inner: Mutex<Inner>,
     readable: Notify,
     room: Notify,
@@ -115,10 +158,21 @@ pub enum Taken {
 }
 
 impl Queue {
-    /// An empty one.
-    pub fn new(bounds: Bounds) -> Queue {
-        let inner = Inner { entries: VecDeque::new(), frames: 0, bytes: 0, taken: 0, end: None, dropped: 0 };
-        Queue { bounds, inner: Mutex::new(inner), readable: Notify::new(), room: Notify::new(), ended: Notify::new() }
+    /// An empty one, of a WebSocket or an event stream.
+    pub fn new(bounds: Bounds, socket: Option<OwnedWriteHalf>) -> Queue {
+        let inner = Inner {
+            entries: VecDeque::new(),
+            frames: 0,
+            bytes: 0,
+            taken: 0,
+            rest: Rest::default(),
+            is_writing: false,
+            is_blocked: false,
+            end: None,
+            dropped: 0,
+        };
+        let (readable, room, ended) = (Notify::new(), Notify::new(), Notify::new());
+        Queue { bounds, socket, inner: Mutex::new(inner), readable, room, ended }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -126,10 +180,11 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Messages of a subscription, in order; never waits.
-    pub fn deliver<'a>(&self, member: Member, deliveries: impl Iterator<Item = &'a Arc<Delivery>>) {
+    /// Messages of a subscription, in order; never waits. Whether a [flush](Queue::flush) is to follow.
+    pub fn deliver<'a>(&self, member: Member, deliveries: impl Iterator<Item = &'a Arc<Delivery>>) -> bool {
         let mut inner = self.inner();
         let before = inner.entries.len();
+        inner.entries.reserve(deliveries.size_hint().1.unwrap_or(0));
         for delivery in deliveries {
             if inner.end.is_some() {
                 break;
@@ -144,13 +199,13 @@ impl Queue {
         }
         let ended = inner.end.is_some();
         let news = inner.entries.len() != before || ended;
+        let is_due = news && !inner.is_writing;
         drop(inner);
-        if news {
-            self.readable.notify_one();
-        }
         if ended {
+            self.readable.notify_one();
             self.ended.notify_one();
         }
+        is_due
     }
 
     fn is_full(&self, inner: &Inner, bytes: usize) -> bool {
@@ -160,7 +215,7 @@ impl Queue {
 
     fn push(&self, inner: &mut Inner, member: Member, delivery: &Arc<Delivery>) {
         // A deletion is always told.
-        while !delivery.is_end && self.is_full(inner, delivery.text.len()) {
+        while !delivery.is_end && self.is_full(inner, delivery.frame.len()) {
             if member.overflow == Overflow::Disconnect {
                 inner.fail();
                 return;
@@ -185,8 +240,9 @@ impl Queue {
     /// An answer or a replayed message; waits until there is room. False: the connection ends.
     pub async fn send(&self, item: Outgoing) -> bool {
         let item = match item {
-            Outgoing::Answer(text) | Outgoing::Gap(text) => Item::Answer(text),
+            Outgoing::Answer(frame) | Outgoing::Gap(frame) => Item::Answer(frame),
             Outgoing::Message(delivery) => Item::Message(delivery),
+            Outgoing::Control(bytes) => Item::Control(bytes),
         };
         loop {
             let room = self.room.notified();
@@ -204,7 +260,7 @@ impl Queue {
             }
             room.await;
         }
-        self.readable.notify_one();
+        self.flush();
         true
     }
 
@@ -215,30 +271,122 @@ impl Queue {
         if had > 0 {
             self.room.notify_one();
         }
-        if let Some(end @ (End::TooSlow | End::TooLarge | End::Gone)) = inner.end {
+        if let Some(end) = inner.end.filter(|end| end.is_at_once()) {
             return Taken::End(end);
         }
         while inner.taken < bytes {
-            let Some(entry) = inner.entries.pop_front() else { break };
-            let len = entry.item.bytes();
-            inner.bytes -= len;
-            inner.frames -= usize::from(!matches!(entry.item, Item::Gap(..)));
-            inner.taken += len.max(1);
-            out.push(match entry.item {
-                Item::Answer(text) => Outgoing::Answer(text),
-                Item::Message(delivery) => Outgoing::Message(delivery),
-                Item::Gap(missed, pattern) => Outgoing::Gap(frames::gap(&pattern, missed).into()),
-            });
+            let Some(item) = inner.pop() else { break };
+            out.push(item);
         }
         match (out.is_empty(), inner.end) {
             (false, _) => Taken::Some,
             (true, Some(end)) => Taken::End(end),
             (true, None) => {
-                // Idle connections are many, and keep no memory of their last burst.
-                if inner.entries.capacity() > 64 {
-                    inner.entries = VecDeque::new();
-                }
+                inner.rest_idle();
                 Taken::Nothing
+            }
+        }
+    }
+
+    /// Writes what waits, as much as the socket takes, unless somebody is at it, who then goes on with it. Any task; does not wait.
+    pub fn flush(&self) {
+        let Some(socket) = &self.socket else { return self.readable.notify_one() };
+        let mut inner = self.inner();
+        if inner.is_writing {
+            return;
+        }
+        inner.is_writing = true;
+        let mut writes = 0;
+        loop {
+            let (messages, bytes) = inner.gather();
+            if inner.rest.items.is_empty() {
+                break;
+            }
+            let mut rest = std::mem::take(&mut inner.rest);
+            drop(inner);
+            metrics::sent(messages, bytes);
+            let written = rest.write(socket);
+            inner = self.inner();
+            // What is to be the last may have come meanwhile.
+            rest.items.append(&mut inner.rest.items);
+            inner.rest = rest;
+            writes += 1;
+            match written {
+                Ok(()) if writes < WRITES_MAX || inner.entries.is_empty() => {
+                    inner.taken = 0;
+                    self.room.notify_one();
+                }
+                Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                    inner.end = Some(End::Gone);
+                    inner.clear();
+                    inner.rest = Rest::default();
+                    self.ended.notify_one();
+                    self.room.notify_one();
+                    break;
+                }
+                _ => {
+                    inner.is_blocked = true;
+                    drop(inner);
+                    return self.readable.notify_one();
+                }
+            }
+        }
+        inner.is_writing = false;
+        inner.rest_idle();
+        if inner.end.is_some() {
+            self.readable.notify_one();
+        }
+    }
+
+    /// Goes on writing where the socket was full. Resolves when the connection is to end and, if that is in good order, what
+    /// waited is sent. One task.
+    pub async fn drive(&self) -> End {
+        loop {
+            let (end, is_blocked) = {
+                let inner = self.inner();
+                let is_done = inner.entries.is_empty() && inner.rest.items.is_empty() && !inner.is_writing;
+                (inner.end.filter(|end| is_done || end.is_at_once()), inner.is_blocked)
+            };
+            match end {
+                Some(end) => return end,
+                None if is_blocked => self.resume().await,
+                None => self.readable.notified().await,
+            }
+        }
+    }
+
+    /// Waits until the socket takes more, and writes.
+    async fn resume(&self) {
+        if let Some(socket) = &self.socket {
+            // An error shows when it is written to.
+            let _ = socket.writable().await;
+        }
+        {
+            let mut inner = self.inner();
+            (inner.is_blocked, inner.is_writing) = (false, false);
+        }
+        self.flush();
+        // A peer that takes everything must not keep others from their turn.
+        tokio::task::coop::consume_budget().await;
+    }
+
+    /// Sends `last` behind the frame that is being written, and nothing else any more. Behind [`drive`](Queue::drive), in its task.
+    pub async fn finish(&self, last: Vec<u8>) {
+        {
+            let mut inner = self.inner();
+            inner.clear();
+            inner.rest.items.push_back(Outgoing::Control(last));
+        }
+        self.flush();
+        loop {
+            let (is_done, is_blocked) = {
+                let inner = self.inner();
+                (inner.rest.items.is_empty() && !inner.is_writing, inner.is_blocked)
+            };
+            match is_done {
+                true => return,
+                false if is_blocked => self.resume().await,
+                false => self.readable.notified().await,
             }
         }
     }
@@ -248,9 +396,10 @@ impl Queue {
         self.readable.notified().await;
     }
 
-    /// Wakes whoever waits for something to take.
-    pub fn wake(&self) {
-        self.readable.notify_one();
+    /// A frame of the protocol's own, whether there is room or not.
+    pub fn control(&self, bytes: Vec<u8>) {
+        self.inner().push(0, Item::Control(bytes));
+        self.flush();
     }
 
     /// Ends the connection, for [`End::TopicDeleted`], [`End::Stopping`] and [`End::Expired`] once what waits is sent.
@@ -277,7 +426,93 @@ impl Queue {
     }
 }
 
+/// What goes with the current write.
+#[derive(Default)]
+struct Rest {
+    items: VecDeque<Outgoing>,
+    /// Bytes of the first that are written.
+    sent: usize,
+}
+
+impl Rest {
+    /// Writes all of it, or as much as the socket takes.
+    fn write(&mut self, socket: &OwnedWriteHalf) -> io::Result<()> {
+        while !self.items.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 2 * WRITE_FRAMES];
+            let parts = self.items.iter().flat_map(Outgoing::parts);
+            let mut sent = self.sent;
+            for (slice, part) in slices.iter_mut().zip(parts) {
+                let skip = sent.min(part.len());
+                sent -= skip;
+                *slice = IoSlice::new(&part[skip..]);
+            }
+            let count = slices.len().min(2 * self.items.len());
+            match socket.try_write_vectored(&slices[..count]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => self.sent += written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            while let Some(first) = self.items.front() {
+                let len: usize = first.parts().iter().map(|part| part.len()).sum();
+                if self.sent < len {
+                    break;
+                }
+                self.sent -= len;
+                self.items.pop_front();
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Inner {
+    /// The next entry, which counts as taken.
+    fn pop(&mut self) -> Option<Outgoing> {
+        let entry = self.entries.pop_front()?;
+        let len = entry.item.bytes();
+        self.bytes -= len;
+        self.frames -= usize::from(!matches!(entry.item, Item::Gap(..)));
+        self.taken += len.max(1);
+        Some(match entry.item {
+            Item::Answer(frame) => Outgoing::Answer(frame),
+            Item::Message(delivery) => Outgoing::Message(delivery),
+            Item::Gap(missed, pattern) => Outgoing::Gap(frames::gap(&pattern, missed).into()),
+            Item::Control(bytes) => Outgoing::Control(bytes),
+        })
+    }
+
+    /// Moves what goes with the next write to `rest`: how many messages, and bytes of frames.
+    fn gather(&mut self) -> (u64, u64) {
+        let (mut messages, mut bytes) = (0, 0);
+        while self.rest.items.len() < WRITE_FRAMES && self.taken < WRITE_BYTES {
+            let Some(item) = self.pop() else { break };
+            if self.rest.items.capacity() == 0 {
+                self.rest.items.reserve(WRITE_FRAMES.min(self.entries.len() + 1));
+            }
+            messages += u64::from(matches!(item, Outgoing::Message(_)));
+            bytes += item.parts().iter().map(|part| part.len() as u64).sum::<u64>();
+            self.rest.items.push_back(item);
+        }
+        (messages, bytes)
+    }
+
+    /// Nothing of what waits is sent any more.
+    fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        (self.frames, self.bytes) = (0, 0);
+    }
+
+    /// Idle connections are many, and keep no memory of their last burst.
+    fn rest_idle(&mut self) {
+        if self.entries.is_empty() && self.entries.capacity() > 64 {
+            self.entries = VecDeque::new();
+        }
+        if self.rest.items.is_empty() && self.rest.items.capacity() > 8 {
+            self.rest.items = VecDeque::new();
+        }
+    }
+
     fn push(&mut self, member: u64, item: Item) {
         self.bytes += item.bytes();
         self.frames += usize::from(!matches!(item, Item::Gap(..)));
@@ -289,7 +524,7 @@ impl Inner {
     }
 
     /// A gap behind everything that waits, or a larger one where the last of the subscription is a gap already.
-    fn add_gap(&mut self, member: Member, pattern: &Utf8Bytes, more: u64) {
+    fn add_gap(&mut self, member: Member, pattern: &Arc<str>, more: u64) {
         self.dropped += more;
         let last = self.entries.iter_mut().rev().find(|entry| entry.member == member.number);
         if let Some(Entry { item: Item::Gap(missed, _), .. }) = last {
@@ -300,7 +535,7 @@ impl Inner {
     }
 
     /// Drops the oldest waiting message of a subscription: a gap stands in its place. False: it has none.
-    fn drop_oldest_of(&mut self, member: Member, pattern: &Utf8Bytes) -> bool {
+    fn drop_oldest_of(&mut self, member: Member, pattern: &Arc<str>) -> bool {
         let mut gap: Option<usize> = None;
         let mut found = None;
         for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.member == member.number) {
@@ -330,101 +565,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DROPS: Member = Member { number: 1, overflow: Overflow::DropOldest };
-    const LEAVES: Member = Member { number: 2, overflow: Overflow::Disconnect };
-
-    fn queue(bytes: usize, frames: usize) -> Queue {
-        Queue::new(Bounds { bytes, frames })
-    }
-
-    fn deliver(queue: &Queue, member: Member, texts: &[&str]) {
-        let deliveries: Vec<_> = texts.iter().map(|text| Arc::new(Delivery::for_test(text))).collect();
-        queue.deliver(member, deliveries.iter());
-    }
-
-    fn drain(queue: &Queue) -> Vec<String> {
-        let mut out = Vec::new();
-        while let Taken::Some = queue.take(&mut out, usize::MAX) {
-            if let Taken::Nothing | Taken::End(_) = queue.take(&mut Vec::new(), 1) {
-                break;
-            }
-        }
-        let text = |item: &Outgoing| match item {
-            Outgoing::Answer(text) | Outgoing::Gap(text) => text.to_string(),
-            Outgoing::Message(delivery) => delivery.text.to_string(),
-        };
-        out.iter().map(text).collect()
-    }
-
-    fn gap(missed: u64) -> String {
-        frames::gap("p", missed)
-    }
-
-    #[test]
-    fn the_oldest_go_and_a_gap_says_how_many() {
-        let queue = queue(1 << 20, 4);
-        deliver(&queue, DROPS, &["1", "2", "3", "4", "5", "6", "7"]);
-        assert_eq!(drain(&queue), [gap(3), "4".into(), "5".into(), "6".into(), "7".into()]);
-        deliver(&queue, DROPS, &["8"]);
-        assert_eq!(drain(&queue), ["8"]);
-        assert_eq!(queue.take_dropped(), 3);
-    }
-
-    #[test]
-    fn bytes_bound_the_queue_and_a_large_frame_is_taken_into_an_empty_one() {
-        let queue = queue(10, 100);
-        deliver(&queue, DROPS, &["a large frame, larger than the bound"]);
-        assert_eq!(drain(&queue).len(), 1);
-        deliver(&queue, DROPS, &["aaaa", "bbbb", "cccc"]);
-        assert_eq!(drain(&queue), [gap(1), "bbbb".into(), "cccc".into()]);
-    }
-
-    #[test]
-    fn one_subscription_loses_nothing_for_another() {
-        let queue = queue(1 << 20, 3);
-        deliver(&queue, LEAVES, &["a", "b"]);
-        deliver(&queue, DROPS, &["1", "2", "3"]);
-        assert_eq!(drain(&queue), ["a".into(), "b".into(), gap(2), "3".into()]);
-        deliver(&queue, LEAVES, &["a", "b", "c"]);
-        deliver(&queue, DROPS, &["1", "2"]);
-        assert_eq!(drain(&queue), ["a".into(), "b".into(), "c".into(), gap(2)]);
-    }
-
-    #[test]
-    fn who_is_too_slow_is_disconnected_at_once() {
-        let queue = queue(1 << 20, 3);
-        deliver(&queue, LEAVES, &["a", "b", "c", "d"]);
-        assert!(matches!(queue.take(&mut Vec::new(), 10), Taken::End(End::TooSlow)));
-    }
-
-    #[test]
-    fn a_deletion_comes_behind_what_waits_and_then_it_ends() {
-        let queue = queue(1 << 20, 2);
-        let mut end = Delivery::for_test("deleted");
-        end.is_end = true;
-        deliver(&queue, LEAVES, &["a", "b"]);
-        queue.deliver(LEAVES, [Arc::new(end)].iter());
-        deliver(&queue, LEAVES, &["late"]);
-        assert_eq!(drain(&queue), ["a", "b", "deleted"]);
-        assert!(matches!(queue.take(&mut Vec::new(), 10), Taken::End(End::TopicDeleted)));
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn answers_wait_for_room() {
-        let queue = queue(10, 100);
-        assert!(queue.send(Outgoing::Answer("123456".into())).await);
-        let waits = queue.send(Outgoing::Answer("7".into()));
-        tokio::pin!(waits);
-        tokio::select! {
-            biased;
-            _ = &mut waits => panic!("there is no room"),
-            () = tokio::task::yield_now() => {}
-        }
-        assert_eq!(drain(&queue), ["123456"]);
-        assert!(waits.await);
-        assert_eq!(drain(&queue), ["7"]);
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
 //! One WebSocket connection: what it asks for, and what it is sent.
 //!
-//! One task with three parts that run side by side: the reader does what requests ask, the writer sends what the queue has, a
-//! burst with one flush, and the pulse finds out whether anybody is still there. A peer that does not read stops
-//! its own reader only (answers wait for room), never a feed.
+//! One task with three parts that run side by side: the reader does what requests ask, the writer goes on where the socket was
+//! full and says goodbye, and the pulse finds out whether anybody is still there. What the queue gets is written by whoever put it
+//! there. A peer that does not read stops its own reader only (answers wait for room), never a feed.
 
 #![forbid(unsafe_code)]
 
@@ -12,15 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::body::Body;
+use axum::extract::{Request as HttpRequest, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
+use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
+use tokio::net::TcpStream;
+use tungstenite::Message;
+use tungstenite::handshake::server::create_response_with_body;
+use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::app::{App, Shared};
 use super::auth::Grants;
@@ -30,13 +32,10 @@ use super::listen::Permit;
 use super::metrics::{self, Counted};
 use super::problem::Problem;
 use super::publish::Publishers;
-use super::queue::{End, Outgoing, Queue, Taken};
+use super::queue::{End, Outgoing, Queue};
 use super::rate::Rate;
+use super::wire::{self, Incoming, Next};
 
-/// Read buffer of a connection. tungstenite's own 128 KiB would cost every idle connection as much.
-const READ_BUFFER: usize = 4 << 10;
-/// So much is gathered before it is written; a burst is flushed at its end.
-const WRITE_BUFFER: usize = 32 << 10;
 /// How long a peer has to answer a close.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// How long a peer that is to be disconnected has to take what waits for it.
@@ -57,36 +56,42 @@ pub async fn connect(
     State(app): Shared,
     Extension(grants): Extension<Grants>,
     Extension(permit): Extension<Permit>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    mut request: HttpRequest,
 ) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => {
-            let status = match rejection.status() {
-                StatusCode::UPGRADE_REQUIRED => StatusCode::UPGRADE_REQUIRED,
-                _ => StatusCode::BAD_REQUEST,
-            };
-            return Problem::new(status, "not_a_websocket", rejection.body_text()).into_response();
+    let response = match create_response_with_body(&request, Body::empty) {
+        Ok(response) => response,
+        Err(error) => {
+            return Problem::new(StatusCode::BAD_REQUEST, "not_a_websocket", error.to_string()).into_response();
         }
+    };
+    let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+        let text = "this connection cannot become a WebSocket; HTTP/1.1 can";
+        return Problem::new(StatusCode::UPGRADE_REQUIRED, "not_a_websocket", text).into_response();
     };
     if app.is_stopping() {
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is about to end")
             .into_response();
     }
-    let limit = app.config.max_message;
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(limit)
-        .max_frame_size(limit)
-        .on_upgrade(move |socket| serve(app, grants, permit, socket))
+    tokio::spawn(async move {
+        // An error: the peer has gone before it was answered.
+        if let Ok(upgraded) = upgrade.await {
+            serve(app, grants, permit, upgraded).await;
+        }
+    });
+    response
 }
 
-async fn serve(app: Arc<App>, grants: Grants, permit: Permit, socket: WebSocket) {
-    let (sink, stream) = socket.split();
-    let queue = Arc::new(Queue::new(app.config.queue));
+async fn serve(app: Arc<App>, grants: Grants, permit: Permit, upgraded: Upgraded) {
+    let (incoming, queue) = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        // hyper's buffers are freed here: an idle connection would pay for them.
+        Ok(Parts { io, read_buf, .. }) => {
+            let (read, write) = io.into_inner().into_split();
+            let incoming = Incoming::new(read, &read_buf, app.config.max_message);
+            (incoming, Arc::new(Queue::new(app.config.queue, Some(write))))
+        }
+        Err(_) => return tracing::error!("a connection that is no TCP stream"),
+    };
     let heard = AtomicBool::new(true);
-    let wants_ping = AtomicBool::new(false);
     let remaining = grants.remaining();
     let connection = Connection {
         rate: Rate::new(app.config.max_publish_rate),
@@ -98,8 +103,8 @@ async fn serve(app: Arc<App>, grants: Grants, permit: Permit, socket: WebSocket)
     };
     let _counted = Counted::connection();
     {
-        let reader = connection.read(stream, &heard);
-        let writer = write(sink, &queue, &wants_ping);
+        let reader = connection.read(incoming, &heard);
+        let writer = write_until_end(&queue);
         tokio::pin!(reader, writer);
         tokio::select! {
             () = &mut reader => {
@@ -111,7 +116,7 @@ async fn serve(app: Arc<App>, grants: Grants, permit: Permit, socket: WebSocket)
                 // Until it answers the close.
                 let _ = tokio::time::timeout(CLOSE_TIME, reader).await;
             }
-            () = pulse(app.config.ping_every, &heard, &wants_ping, &queue) => {}
+            () = pulse(app.config.ping_every, &heard, &queue) => {}
             () = deadline(&app, &queue, remaining) => {}
         }
     }
@@ -142,7 +147,7 @@ pub async fn deadline(app: &App, queue: &Queue, remaining: Option<Duration>) {
 }
 
 /// Resolves when nobody is there any more: pings were not answered, and nothing else came.
-async fn pulse(every: Duration, heard: &AtomicBool, wants_ping: &AtomicBool, queue: &Queue) {
+async fn pulse(every: Duration, heard: &AtomicBool, queue: &Queue) {
     let mut silent = 0;
     loop {
         tokio::time::sleep(every).await;
@@ -154,60 +159,24 @@ async fn pulse(every: Duration, heard: &AtomicBool, wants_ping: &AtomicBool, que
         if silent > PINGS_MAX {
             return;
         }
-        wants_ping.store(true, Relaxed);
-        queue.wake();
+        queue.control(wire::ping());
     }
 }
 
 /// Sends what the queue has until it ends, and then the close.
-async fn write(mut sink: SplitSink<WebSocket, Message>, queue: &Queue, wants_ping: &AtomicBool) {
-    let mut items = Vec::new();
-    let end = loop {
-        match queue.take(&mut items, WRITE_BUFFER) {
-            Taken::Some => {
-                let (mut messages, mut bytes) = (0, 0);
-                for item in items.drain(..) {
-                    let text = match item {
-                        Outgoing::Answer(text) | Outgoing::Gap(text) => text,
-                        Outgoing::Message(delivery) => {
-                            messages += 1;
-                            delivery.text.clone()
-                        }
-                    };
-                    bytes += text.len() as u64;
-                    if sink.feed(Message::Text(text)).await.is_err() {
-                        return;
-                    }
-                }
-                if sink.flush().await.is_err() {
-                    return;
-                }
-                metrics::sent(messages, bytes);
-            }
-            Taken::Nothing => {
-                items = Vec::new();
-                queue.readable().await;
-            }
-            Taken::End(end) => break end,
-        }
-        if wants_ping.swap(false, Relaxed) && sink.send(Message::Ping(Bytes::new())).await.is_err() {
-            return;
-        }
-    };
-    let (code, reason) = match end {
-        End::TopicDeleted => (close_code::NORMAL, "the topic was deleted"),
+async fn write_until_end(queue: &Queue) {
+    let (code, reason) = match queue.drive().await {
+        End::TopicDeleted => (CloseCode::Normal, "the topic was deleted"),
         End::TooSlow => {
             metrics::too_slow();
-            (close_code::AGAIN, "too slow: connect again, and resume")
+            (CloseCode::Again, "too slow: connect again, and resume")
         }
-        End::Stopping => (close_code::AWAY, "the gateway ends"),
-        End::Expired => (close_code::POLICY, "the token has expired"),
-        End::TooLarge => (close_code::SIZE, "the frame is larger than the gateway takes (--max-message)"),
+        End::Stopping => (CloseCode::Away, "the gateway ends"),
+        End::Expired => (CloseCode::Policy, "the token has expired"),
+        End::TooLarge => (CloseCode::Size, "the frame is larger than the gateway takes (--max-message)"),
         End::Gone => return,
     };
-    let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-    // It may have gone; that is what was wanted.
-    let _ = sink.send(Message::Close(Some(frame))).await;
+    queue.finish(wire::close(code, reason)).await;
 }
 
 /// What the reader needs.
@@ -222,26 +191,39 @@ struct Connection {
 
 impl Connection {
     /// Does what requests ask until the peer goes.
-    async fn read(mut self, mut stream: SplitStream<WebSocket>, heard: &AtomicBool) {
-        while let Some(received) = stream.next().await {
-            heard.store(true, Relaxed);
-            let goes_on = match received {
-                Ok(Message::Text(text)) => self.handle(&text).await,
-                Ok(Message::Binary(_)) => {
-                    let refusal = Refusal::new("binary", "a frame is text: JSON");
-                    self.refuse(&refusal, None, None).await
+    async fn read(mut self, mut incoming: Incoming, heard: &AtomicBool) {
+        let mut goes_on = true;
+        loop {
+            let next = incoming.next();
+            if let Some(answers) = incoming.answers() {
+                // Behind the gateway's own close there is nothing to say.
+                goes_on = goes_on && self.queue.send(Outgoing::Control(answers)).await;
+            }
+            match next {
+                Next::Message(message) if goes_on => {
+                    goes_on = match message {
+                        Message::Text(text) => self.handle(&text).await,
+                        Message::Binary(_) => {
+                            let refusal = Refusal::new("binary", "a frame is text: JSON");
+                            self.refuse(&refusal, None, None).await
+                        }
+                        // Answered with the next look; behind a close there is nothing more.
+                        _ => true,
+                    };
+                    // Who sends one message after the other must not keep others from their turn.
+                    tokio::task::coop::consume_budget().await;
                 }
-                // Pings and closes are answered below, with the next read; behind a close there is nothing more.
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => true,
-                Err(error) => {
-                    let error = error.into_inner();
-                    return self.queue.end(if is_too_large(&*error) { End::TooLarge } else { End::Gone });
+                // The writer says that it ends; the peer answers its close.
+                Next::Message(_) => {}
+                Next::More => {
+                    self.publishers.hurry();
+                    if !incoming.read().await {
+                        return;
+                    }
+                    heard.store(true, Relaxed);
                 }
-            };
-            if !goes_on {
-                // The writer says so; the peer answers its close.
-                while let Some(Ok(_)) = stream.next().await {}
-                return;
+                Next::TooLarge => return self.queue.end(End::TooLarge),
+                Next::Closed | Next::Broken => return,
             }
         }
     }
@@ -335,9 +317,4 @@ impl Connection {
 
 fn refusal(error: pubsub::Error) -> Refusal {
     Problem::from(error).into_refusal()
-}
-
-/// Whether a frame was larger than what the gateway takes. The kind of the error is not to be had through axum's.
-fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.to_string().contains("too long")
 }

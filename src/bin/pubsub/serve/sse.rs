@@ -80,7 +80,7 @@ pub async fn events(
         since: last.filter(|_| pattern.is_exact()),
         overflow: Overflow::Disconnect,
     };
-    let queue = Arc::new(Queue::new(app.config.queue));
+    let queue = Arc::new(Queue::new(app.config.queue, None));
     let joining = join::join(&app.hub, &queue, subscribe, Missing::Fail).await.map_err(|error| match error.kind() {
         pubsub::ErrorKind::NotFound => Problem::no_topic(&topic),
         _ => error.into(),
@@ -157,10 +157,15 @@ impl Events {
         let mut messages = 0;
         for item in items {
             match item {
-                Outgoing::Answer(frame) | Outgoing::Gap(frame) => event(&mut text, None, &frame),
+                Outgoing::Answer(frame) | Outgoing::Gap(frame) => event(&mut text, None, frame.text()),
+                Outgoing::Control(_) => {}
                 Outgoing::Message(delivery) => {
                     messages += 1;
-                    event(&mut text, delivery.position.filter(|_| self.has_ids && !delivery.is_end), &delivery.text);
+                    event(
+                        &mut text,
+                        delivery.position.filter(|_| self.has_ids && !delivery.is_end),
+                        delivery.frame.text(),
+                    );
                 }
             }
         }

@@ -1,0 +1,194 @@
+//! The WebSocket's bytes. What comes is taken apart by tungstenite, which also answers pings and closes; what goes is encoded once
+//! for all connections that it goes to.
+
+#![forbid(unsafe_code)]
+
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::ready;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tungstenite::protocol::frame::{Frame as Protocol, FrameHeader};
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error, Message};
+
+/// Read buffer of a connection. tungstenite's own 128 KiB would cost every idle connection as much.
+const READ_BUFFER: usize = 4 << 10;
+/// What one read takes at most. It lies on the stack while it is read, so it costs an idle connection nothing.
+const READ_MAX: usize = 16 << 10;
+
+/// A text frame of the server's, which is not masked: the same bytes for everybody.
+#[derive(Debug)]
+pub struct Frame {
+    head: [u8; HEAD_MAX],
+    head_len: usize,
+    text: String,
+}
+
+/// The longest head of a frame that is not masked.
+const HEAD_MAX: usize = 10;
+
+impl From<String> for Frame {
+    fn from(text: String) -> Frame {
+        let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+        let len = text.len() as u64;
+        let mut head = [0; HEAD_MAX];
+        // Writing into memory that is large enough cannot fail.
+        let _ = header.format(len, &mut &mut head[..]);
+        Frame { head, head_len: header.len(len), text }
+    }
+}
+
+impl Frame {
+    /// The length of its text, in bytes.
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// As it goes over the wire.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [&self.head[..self.head_len], self.text.as_bytes()]
+    }
+}
+
+/// Is anybody there?
+pub fn ping() -> Vec<u8> {
+    formatted(Protocol::ping(Bytes::new()))
+}
+
+/// The last frame, and why.
+pub fn close(code: CloseCode, reason: &'static str) -> Vec<u8> {
+    formatted(Protocol::close(Some(CloseFrame { code, reason: reason.into() })))
+}
+
+fn formatted(frame: Protocol) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Writing into memory cannot fail.
+    let _ = frame.format(&mut bytes);
+    bytes
+}
+
+/// What a connection's peer sends.
+pub struct Incoming {
+    socket: OwnedReadHalf,
+    context: WebSocketContext,
+    buffers: Buffers,
+}
+
+/// tungstenite's view of the socket.
+struct Buffers {
+    /// Read and not taken apart yet: from `used` on.
+    read: Vec<u8>,
+    used: usize,
+    /// Answers to pings and closes.
+    answers: Vec<u8>,
+}
+
+impl Read for Buffers {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = self.read.get(self.used..).unwrap_or_default();
+        let len = rest.len().min(buffer.len());
+        if len == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        buffer[..len].copy_from_slice(&rest[..len]);
+        self.used += len;
+        Ok(len)
+    }
+}
+
+impl Write for Buffers {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.answers.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What [`Incoming::next`] found.
+pub enum Next {
+    /// A message, or a frame that is answered already.
+    Message(Message),
+    /// Nothing whole: [read](Incoming::read) on.
+    More,
+    /// It was closed in good order.
+    Closed,
+    /// It sent a frame that is too large.
+    TooLarge,
+    /// It broke the protocol.
+    Broken,
+}
+
+impl Incoming {
+    /// Of a socket from which `read` was read already. Frames have at most `limit` bytes.
+    pub fn new(socket: OwnedReadHalf, read: &[u8], limit: usize) -> Incoming {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(Some(limit))
+            .max_frame_size(Some(limit));
+        let context = WebSocketContext::new(Role::Server, Some(config));
+        Incoming { socket, context, buffers: Buffers { read: read.to_vec(), used: 0, answers: Vec::new() } }
+    }
+
+    /// The next of what was read.
+    pub fn next(&mut self) -> Next {
+        match self.context.read(&mut self.buffers) {
+            Ok(message) => Next::Message(message),
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Next::More,
+            Err(Error::ConnectionClosed) => Next::Closed,
+            Err(Error::Capacity(_)) => Next::TooLarge,
+            Err(_) => Next::Broken,
+        }
+    }
+
+    /// What pings and closes are to be answered with, as it goes over the wire.
+    pub fn answers(&mut self) -> Option<Vec<u8>> {
+        if self.buffers.answers.is_empty() { None } else { Some(std::mem::take(&mut self.buffers.answers)) }
+    }
+
+    /// Waits for more. False: there is none to come.
+    pub async fn read(&mut self) -> bool {
+        let Incoming { socket, buffers, .. } = self;
+        // An idle connection keeps no memory of what it sent.
+        (buffers.read, buffers.used) = (Vec::new(), 0);
+        poll_fn(|cx| {
+            let mut space = [MaybeUninit::<u8>::uninit(); READ_MAX];
+            let mut buffer = ReadBuf::uninit(&mut space);
+            let result = ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer));
+            buffers.read.extend_from_slice(buffer.filled());
+            (result.is_ok() && !buffers.read.is_empty()).into()
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_have_the_head_that_their_length_asks_for() {
+        for (len, head) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+            let text = "x".repeat(len);
+            let frame = Frame::from(text.clone());
+            assert_eq!((frame.len(), frame.text(), frame.parts()[0].len()), (len, text.as_str(), head));
+            assert_eq!((frame.parts()[0][0], frame.parts()[1]), (0x81, text.as_bytes()));
+        }
+        assert_eq!(Frame::from("ab".to_owned()).parts(), [&b"\x81\x02"[..], b"ab"]);
+        assert_eq!(&ping()[..], b"\x89\x00");
+        assert_eq!(&close(CloseCode::Normal, "x")[..], b"\x88\x03\x03\xe8x");
+    }
+}

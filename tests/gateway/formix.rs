@@ -1,0 +1,92 @@
+//! Messages of formix-pubsub programs, written as they write them.
+
+use std::collections::HashSet;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::server::{Gateway, Store, until};
+
+/// Publishes into every channel, as a formix-pubsub program does.
+fn publish_as_formix(store: &Store, topic: &str, data: &[u8]) -> u64 {
+    let id = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
+    let mut bytes = b"PMSG\x01".to_vec();
+    bytes.extend_from_slice(&id.to_be_bytes());
+    bytes.extend_from_slice(&id.to_be_bytes());
+    for part in [topic.as_bytes(), b"", data] {
+        bytes.extend_from_slice(&(part.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    fs::create_dir_all(store.home().join("tmp")).unwrap();
+    let draft = store.home().join(format!("tmp/{id}"));
+    fs::write(&draft, &bytes).unwrap();
+    for channel in fs::read_dir(store.home()).unwrap().map(|entry| entry.unwrap().path()) {
+        // For reading as well: a dead channel's would block.
+        let Ok(mut queue) = OpenOptions::new().read(true).write(true).open(channel.join("queue")) else { continue };
+        if fs::hard_link(&draft, channel.join(id.to_string())).is_ok() {
+            queue.write_all(&id.to_be_bytes()).unwrap();
+        }
+    }
+    fs::remove_file(&draft).unwrap();
+    id
+}
+
+/// The gateway looks for topics to record every few seconds, the first time when it starts.
+fn recorded(store: &Store) -> Gateway {
+    drop(store.serve(&["--no-recorder"]).post("/topics", r#"{"name":"t"}"#));
+    let gateway = store.serve(&[]);
+    until("the topic is recorded", || {
+        publish_as_formix(store, "t", b"0");
+        gateway.get("/topics/t/messages").json()["messages"].as_array().is_some_and(|all| !all.is_empty())
+    });
+    gateway
+}
+
+#[test]
+fn what_formix_programs_publish_is_replayed_and_comes_once() {
+    let store = Store::new();
+    let gateway = recorded(&store);
+    let mut sender = gateway.connect();
+    // Subscribers come while a program publishes: each message reaches each of them once, replayed or live.
+    let count = 200;
+    let publisher = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            (1..=count).map(|n| publish_as_formix(&store, "t", n.to_string().as_bytes())).collect::<Vec<_>>()
+        });
+        let mut clients = Vec::new();
+        while !thread.is_finished() || clients.is_empty() {
+            let mut client = gateway.connect();
+            client.ask(json!({"action": "subscribe", "topic": "t", "replay_last": 100_000}));
+            clients.push(client);
+        }
+        let ids = thread.join().unwrap();
+        until("all is recorded", || {
+            let page = gateway.get("/topics/t/messages?limit=1").json();
+            page["messages"][0]["message"] == json!(count)
+        });
+        sender.ask(json!({"action": "publish", "topic": "t", "message": "end"}));
+        for (number, client) in clients.iter_mut().enumerate() {
+            let (mut ids, mut seen) = (Vec::new(), (false, false));
+            // What formix programs publish and what is published here have no common order; and who came last may have come while
+            // the last one was on its way to the recorder.
+            while seen != (true, true) {
+                let frame = client.message();
+                seen = (seen.0 || number > 0 || frame["message"] == json!(count), seen.1 || frame["message"] == "end");
+                ids.push(frame["id"].clone());
+            }
+            let distinct: HashSet<_> = ids.iter().map(Value::to_string).collect();
+            assert_eq!(distinct.len(), ids.len(), "a message came twice");
+        }
+        ids
+    });
+    assert_eq!(publisher.len(), count as usize);
+    // A new subscriber has them from the history, with their ids and places.
+    let mut late = gateway.connect();
+    late.subscribe("t", 3);
+    let frames: Vec<_> = (0..3).map(|_| late.message()).collect();
+    assert_eq!(frames[1]["id"], json!(publisher.last().unwrap().to_string()));
+    assert!(frames[1]["offset"].is_string(), "{}", frames[1]);
+    assert_eq!(frames[2]["message"], "end");
+}
