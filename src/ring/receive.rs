@@ -29,6 +29,10 @@ const NAP_MIN_NS: u64 = 100;
 const NAP_MAX_NS: u64 = 4_000;
 /// With as many messages as this there is no need to wait for more.
 const FEW: usize = 64;
+/// Who takes fewer than this at once does not wait for more.
+const MANY: usize = 16;
+/// Messages that come no further apart than this are a stream.
+const STREAM_NS: u64 = 50_000;
 /// For how long it goes on looking before it yields.
 const NAPPING_NS: u64 = 500;
 /// Pauses between two looks at the clock.
@@ -69,6 +73,8 @@ pub(crate) struct RingInbox {
     /// The next nap, and the position at which the last one was taken.
     nap_ns: u64,
     taken_before: u64,
+    /// When the last one ended.
+    napped: u64,
 }
 
 impl RingInbox {
@@ -93,6 +99,7 @@ impl RingInbox {
             rested: None,
             nap_ns: NAP_MIN_NS,
             taken_before: 0,
+            napped: 0,
         }
     }
 
@@ -132,17 +139,23 @@ impl RingInbox {
     /// after a nap naps longer the next time.
     #[inline]
     pub(crate) fn linger(&mut self, max: usize) {
-        if self.nap_ns > NAP_MIN_NS && max >= FEW && (1..FEW).contains(&self.consumer.waiting(&self.ring, FEW)) {
+        let few = max.min(FEW);
+        // A single message is waited for by somebody, unless it is known to be one of many.
+        let least = if self.nap_ns > NAP_MIN_NS { 1 } else { 2 };
+        if few >= MANY && (least..few).contains(&self.consumer.waiting(&self.ring, few)) {
             self.nap();
         }
     }
 
     /// Does not look at the ring for a moment; answers when that ended.
     fn nap(&mut self) -> u64 {
+        let now = clock::monotonic_ns();
         let several = self.consumer.taken().wrapping_sub(self.taken_before) > 1;
         self.taken_before = self.consumer.taken();
-        self.nap_ns = if several { (self.nap_ns * 2).min(NAP_MAX_NS) } else { (self.nap_ns / 2).max(NAP_MIN_NS) };
-        pause_until(clock::monotonic_ns() + self.nap_ns)
+        let is_stream = several && now.saturating_sub(self.napped) < STREAM_NS;
+        self.nap_ns = if is_stream { (self.nap_ns * 2).min(NAP_MAX_NS) } else { (self.nap_ns / 2).max(NAP_MIN_NS) };
+        self.napped = pause_until(now + self.nap_ns);
+        self.napped
     }
 
     /// Asks publishers to write to the FIFO; whether the ring is still empty.
