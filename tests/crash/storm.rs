@@ -255,7 +255,11 @@ pub fn rage(storm: &Storm) -> (Summary, Figures) {
     };
     keepers.iter().for_each(|role| crew.start(role, false));
     if mount.is_some() {
-        let open = || pubsub::list_channels(Some(&run.join("store"))).is_ok_and(|list| list.len() >= keepers.len());
+        let open = || {
+            // Some have stopped on their way.
+            crew.look(false);
+            pubsub::list_channels(Some(&run.join("store"))).is_ok_and(|list| list.len() >= keepers.len())
+        };
         until("open", open, String::new);
         file("full");
         crew.start("fill", false);
