@@ -4,8 +4,12 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
-use pubsub::{Channel, ChannelOptions, ErrorKind, FullPolicy, Publisher, PublisherOptions, Transport, list_channels};
+use pubsub::{
+    Channel, ChannelOptions, ErrorKind, FullPolicy, PackError, Payload, Publisher, PublisherOptions, Transport,
+    list_channels,
+};
 
 /// Words that are written to: the header, the hot words, the table of chunks, the slots and the first chunks.
 const WORDS: u64 = 12 * 512;
@@ -52,13 +56,25 @@ pub fn attach(home: &Path, bytes: &[u8]) {
                 let len = memory.metadata().expect("a file").len();
                 memory.set_len(len.max(value % (1 << 28))).expect("longer");
             }
-            6..=10 => told(publisher.publish(&vec![7; usize::from(operation[1]) * 8], None).err()),
+            6..=9 => told(publisher.publish(&vec![7; usize::from(operation[1]) * 8], None).err()),
+            10 => {
+                let data = vec![7; (value % (1 << 9)) as usize * 8];
+                let payloads = vec![Payload { data: &data, headers: None }; usize::from(operation[1])];
+                told(publisher.publish_batch(&payloads).err());
+            }
             11 => told(publisher.publish(&vec![7; (value % (1 << 17)) as usize], None).err()),
-            12..=14 => {
+            12 | 13 => {
                 for _ in 0..at % 8 {
                     told(channel.fetch().err());
                 }
             }
+            14 if value & 1 == 0 => {
+                told(channel.fetch_batch(&mut Vec::new(), usize::from(operation[1]), Some(Duration::ZERO)).err());
+            }
+            14 => match channel.fetch_packed(&mut vec![0; (value >> 1) as usize % 8192], Some(Duration::ZERO)) {
+                Ok(_) | Err(PackError::TooSmall(_)) => {}
+                Err(PackError::Failed(error)) => told(Some(error)),
+            },
             _ => {
                 channel.stats().expect("figures");
                 list_channels(Some(home)).expect("a list");

@@ -12,7 +12,6 @@ mod sending;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -53,8 +52,6 @@ pub struct Publisher {
     home: Option<PathBuf>,
     full_timeout: Duration,
     generation: u64,
-    /// The newest ids that any of the lanes took.
-    newest: AtomicU64,
     /// What a thread publishes with when no other is at it.
     first: Arc<Exclusive<Lane>>,
     /// What the others publish with.
@@ -81,7 +78,7 @@ pub fn publish(topic: &str, data: &[u8], headers: Option<&Headers>) -> Result<us
 pub(crate) fn publish_in(home: Option<&Path>, topic: &str, data: &[u8], headers: Option<&Headers>) -> Result<usize> {
     validate_topic(topic)?;
     let mut lane = Lane::new(home, topic)?;
-    let terms = Terms { full_timeout: Duration::ZERO, newest: &AtomicU64::new(0), more: false };
+    let terms = Terms { full_timeout: Duration::ZERO, more: false };
     lane.deliver(topic, data, &text(headers), terms)
 }
 
@@ -106,7 +103,6 @@ impl Publisher {
             home,
             full_timeout: options.full_timeout,
             generation: fork::generation(),
-            newest: AtomicU64::new(0),
             first: Arc::new(Exclusive::new(lane)),
             spare: Mutex::default(),
         })
@@ -212,8 +208,8 @@ impl Publisher {
         })
     }
 
-    fn terms(&self, more: bool) -> Terms<'_> {
-        Terms { full_timeout: self.full_timeout, newest: &self.newest, more }
+    fn terms(&self, more: bool) -> Terms {
+        Terms { full_timeout: self.full_timeout, more }
     }
 
     /// Lends a lane that knows the channels which match now.

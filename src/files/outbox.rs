@@ -187,7 +187,12 @@ impl Outbox {
 
     /// Before a run of so many messages: whether the ring is worth it.
     pub(crate) fn begin_run(&self, sender: &mut Sender, messages: usize, now_us: u64) -> bool {
-        self.ring.is_some() && !(sender.must_look(messages, now_us) && self.is_abandoned())
+        let is_dead = sender.must_look(messages, now_us) && self.is_abandoned();
+        if is_dead {
+            // The message that goes another way is to find that out, and to say so.
+            sender.look_next();
+        }
+        self.ring.is_some() && !is_dead
     }
 
     /// Puts a message of a run into the ring, of which the receiver is told by [`finish`](Outbox::finish). `false`: it must take

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::LAST_REJECTED;
@@ -42,10 +41,8 @@ pub(super) struct Lane {
 
 /// How a publisher's messages are published.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Terms<'a> {
+pub(super) struct Terms {
     pub full_timeout: Duration,
-    /// For its [`Ids`].
-    pub newest: &'a AtomicU64,
     /// Others follow before [`Lane::finish`].
     pub more: bool,
 }
@@ -293,13 +290,13 @@ impl Lane {
     /// Publishes one message, which `begin` began, to the channels of this lane. `more`: others follow before
     /// [`finish`](Lane::finish).
     #[inline]
-    pub(super) fn deliver(&mut self, topic: &str, data: &[u8], headers: &str, terms: Terms<'_>) -> Result<usize> {
+    pub(super) fn deliver(&mut self, topic: &str, data: &[u8], headers: &str, terms: Terms) -> Result<usize> {
         LAST_REJECTED.set(0);
         v1::checked_data_len(topic, headers, data.len())?;
         if self.lines.is_empty() && self.managed.is_none() {
             return Ok(0);
         }
-        let id = self.ids.next(terms.newest, self.now, &self.store)?;
+        let id = self.ids.next(self.now, &self.store)?;
         let mut record =
             Record { id, timestamp_us: self.now.wall_us(), topic, headers_json: headers, data, managed: None };
         if let Some(managing) = &mut self.managed {
@@ -319,7 +316,7 @@ impl Lane {
 
     /// To the channels that match.
     #[inline]
-    fn deliver_to_all(&mut self, record: Record<'_>, terms: Terms<'_>) -> Result<usize> {
+    fn deliver_to_all(&mut self, record: Record<'_>, terms: Terms) -> Result<usize> {
         for at in 0..self.lines.len() {
             let first = match self.lines[at].send_now(&self.store, &record, self.now.wall_us(), terms.more) {
                 Ok(()) => continue,
@@ -338,11 +335,11 @@ impl Lane {
         topic: &str,
         payloads: &[&[u8]],
         headers: &str,
-        terms: Terms<'_>,
+        terms: Terms,
     ) -> (usize, Result<()>) {
         let mut handled = 0;
         loop {
-            let run = self.deliver_run_now(topic, &payloads[handled..], headers, terms.newest);
+            let run = self.deliver_run_now(topic, &payloads[handled..], headers);
             handled += run.handled;
             chaos::point("publish.done");
             let Some(data) = payloads.get(handled) else { return (handled, Ok(())) };
@@ -366,8 +363,11 @@ impl Lane {
 
     /// By what is kept open, where one ring matches, or the topic has a history and no more than that: up to the first message
     /// that must take another way.
-    fn deliver_run_now(&mut self, topic: &str, payloads: &[&[u8]], headers: &str, newest: &AtomicU64) -> Run {
+    fn deliver_run_now(&mut self, topic: &str, payloads: &[&[u8]], headers: &str) -> Run {
         let nothing = Run { handled: 0, appended: None };
+        if payloads.is_empty() {
+            return nothing;
+        }
         let history = match &mut self.managed {
             None => None,
             Some(Managing { kept: Some(history), .. }) => Some(history),
@@ -384,7 +384,7 @@ impl Lane {
         if line.as_mut().is_some_and(|kept| !kept.outbox.begin_run(&mut kept.sender, payloads.len(), now_us)) {
             return nothing;
         }
-        let Ok(first) = self.ids.next_run(newest, self.now, &self.store, payloads.len()) else { return nothing };
+        let Ok(first) = self.ids.next_run(self.now, &self.store, payloads.len()) else { return nothing };
         LAST_REJECTED.set(0);
         let base = self.store.base();
         let mut send = |id: u64, offset: Option<u64>, data: &[u8]| match &mut line {
@@ -435,13 +435,13 @@ impl Lane {
 
     /// To a topic whose history is not open yet, or is deleted, or cannot be written to, or keeps the message in a file.
     #[cold]
-    fn deliver_managed(&mut self, record: Record<'_>, terms: Terms<'_>) -> Result<usize> {
+    fn deliver_managed(&mut self, record: Record<'_>, terms: Terms) -> Result<usize> {
         // It may take a while.
         self.finish();
         let topic = record.topic;
         let mut tally = Tally::new(topic, 0);
         let store = Arc::clone(&self.store);
-        let mut sending = Sending::new(&store, record, self.now, terms.newest, self.keeps);
+        let mut sending = Sending::new(&store, record, self.now, self.keeps);
         // A topic that was deleted may have been created again.
         for _ in 0..2 {
             let Some(managing) = &mut self.managed else { break };
@@ -486,12 +486,12 @@ impl Lane {
         at: usize,
         first: Option<Delivery>,
         record: Record<'_>,
-        terms: Terms<'_>,
+        terms: Terms,
     ) -> Result<usize> {
         // It may take a while.
         self.finish();
         let mut tally = Tally::new(record.topic, at);
-        let mut sending = Sending::new(&self.store, record, self.now, terms.newest, self.keeps);
+        let mut sending = Sending::new(&self.store, record, self.now, self.keeps);
         let result = sending.send_to_all(&mut self.lines[at..], first, terms.full_timeout, &mut tally);
         self.now = sending.finish();
         self.lines.retain(|line| !line.passed_by);

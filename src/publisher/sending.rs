@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::LAST_REJECTED;
@@ -14,7 +13,7 @@ use crate::files::{self, Delivery, FileMode, MessageFile, Outbox};
 use crate::history::{Appended, Appender, Entry};
 use crate::message::{DELETED, Message, v1};
 use crate::ring::Record;
-use crate::store::Store;
+use crate::store::{Store, note_used};
 use crate::sys::clock::{Deadline, Moment};
 use crate::sys::fifo::{self, Wait};
 
@@ -92,7 +91,6 @@ pub(super) struct Sending<'a> {
     record: Record<'a>,
     /// When this is.
     now: Moment,
-    newest: &'a AtomicU64,
     /// Whether publishers of rings are kept.
     keeps: bool,
     /// What stands before the content in a file; empty until one is needed.
@@ -112,14 +110,8 @@ enum Outcome {
 }
 
 impl<'a> Sending<'a> {
-    pub(super) fn new(
-        store: &'a Store,
-        record: Record<'a>,
-        now: Moment,
-        newest: &'a AtomicU64,
-        keeps: bool,
-    ) -> Sending<'a> {
-        Sending { store, record, now, newest, keeps, prefix: Vec::new(), mode: None, file: None, is_news: false }
+    pub(super) fn new(store: &'a Store, record: Record<'a>, now: Moment, keeps: bool) -> Sending<'a> {
+        Sending { store, record, now, keeps, prefix: Vec::new(), mode: None, file: None, is_news: false }
     }
 
     /// Puts it into this history, or has the history note that it lacks one.
@@ -398,8 +390,7 @@ impl<'a> Sending<'a> {
 
     fn renumber(&mut self) -> Result<()> {
         let id = self.store.next_ids(Moment::now(), 1)?;
-        // Ids that were taken ahead are lower.
-        self.newest.fetch_max(id, Relaxed);
+        note_used(self.store, id);
         self.record.id = id;
         if let Some(place) = self.prefix.get_mut(v1::ID_OFFSET..v1::ID_OFFSET + 8) {
             place.copy_from_slice(&id.to_be_bytes());
@@ -467,8 +458,8 @@ pub(crate) fn announce_deletion(store: &Store, topic: &str, epoch: u64) -> Resul
         data: b"",
         managed: Some((epoch, DELETED)),
     };
-    let newest = AtomicU64::new(0);
-    let mut sending = Sending::new(store, record, now, &newest, false);
+    let mut sending = Sending::new(store, record, now, false);
+    note_used(store, record.id);
     sending.is_news = true;
     let result = sending.send_to_all(&mut lines, None, NEWS_WAIT, &mut Tally::new(topic, 0));
     sending.finish();
@@ -485,8 +476,7 @@ pub(crate) fn record(store: &Store, appender: &Appender, message: &Message) -> A
         data: message.data(),
         managed: None,
     };
-    let newest = AtomicU64::new(0);
-    let mut sending = Sending::new(store, record, Moment::now(), &newest, false);
+    let mut sending = Sending::new(store, record, Moment::now(), false);
     let appended = sending.append(appender);
     sending.finish();
     appended

@@ -41,6 +41,11 @@ impl Sender {
         }
         due
     }
+
+    /// From now on it is time.
+    pub(crate) fn look_next(&mut self) {
+        self.since_look = LOOK_MESSAGES;
+    }
 }
 
 /// How often publishers look after a receiver: half of the 1,000 messages that are promised, since the messages of a publisher

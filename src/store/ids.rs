@@ -13,10 +13,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -164,12 +164,21 @@ impl StorePage {
     }
 }
 
-/// Ids taken ahead, by one of possibly several users of the same `newest` (a publisher's threads).
+thread_local! {
+    /// The last id that this thread used, behind the [number](Store::number) of its store.
+    static LAST_USED: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// The thread has used an id that was not taken ahead: those that were are lower.
+pub(crate) fn note_used(store: &Store, id: u64) {
+    LAST_USED.set((store.number(), id));
+}
+
+/// Ids taken ahead.
 ///
 /// They are good for the microsecond in which they were taken, so that an id never tells an earlier time than its message's.
-/// Ids rise for each thread, whichever of the blocks it gets its next one from: a block is used only while it is the newest
-/// that was taken by any of them. (A thread that has used an id of one block has seen `newest` at it or beyond, and blocks do
-/// not overlap, so what it may use later lies higher.)
+/// Ids rise for each thread, whichever of its publishers' blocks it gets its next one from: it goes on in a block only where
+/// that lies beyond the last id that it used. (Ids of different stores say nothing of each other.)
 #[derive(Debug, Default)]
 pub(crate) struct Ids {
     next: u64,
@@ -183,33 +192,33 @@ const BLOCK: u64 = 128;
 impl Ids {
     /// The next id, for a message published at `now`.
     #[inline]
-    pub(crate) fn next(&mut self, newest: &AtomicU64, now: Moment, store: &Store) -> Result<u64> {
-        self.next_run(newest, now, store, 1)
+    pub(crate) fn next(&mut self, now: Moment, store: &Store) -> Result<u64> {
+        self.next_run(now, store, 1)
     }
 
     /// The first of the next `many` ids, which follow each other.
     #[inline]
-    pub(crate) fn next_run(&mut self, newest: &AtomicU64, now: Moment, store: &Store, many: usize) -> Result<u64> {
+    pub(crate) fn next_run(&mut self, now: Moment, store: &Store, many: usize) -> Result<u64> {
         let many = many as u64;
-        // Relaxed: what matters is that one thread never sees an older value after a newer one.
-        let is_newest = newest.load(Relaxed) == self.start;
-        if self.end - self.next < many || self.next < id::floor(now.wall_us()) || !is_newest {
-            self.take(newest, now, store, many)?;
+        let (number, last) = LAST_USED.get();
+        let is_beyond = number == store.number() && last < self.next;
+        if self.end - self.next < many || self.next < id::floor(now.wall_us()) || !is_beyond {
+            self.take(now, store, many)?;
         }
         let id = self.next;
         self.next += many;
+        LAST_USED.set((store.number(), self.next - 1));
         Ok(id)
     }
 
     #[cold]
-    fn take(&mut self, newest: &AtomicU64, now: Moment, store: &Store, many: u64) -> Result<()> {
+    fn take(&mut self, now: Moment, store: &Store, many: u64) -> Result<()> {
         // As many as the last block was good for; twice as many if it was used up.
         let used = self.next - self.start;
         let count = if self.end - self.next < many { 2 * used } else { used };
         let count = count.min(BLOCK).max(many);
         self.start = store.next_ids(now, count)?;
         (self.next, self.end) = (self.start, self.start + count);
-        newest.fetch_max(self.start, Relaxed);
         Ok(())
     }
 }
@@ -251,4 +260,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Whether an error says that there is no such store page or directory because somebody has removed them.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threads_ids_rise_whichever_publishers_block_they_come_from() {
+        let home = tempfile::tempdir_in("/dev/shm").unwrap();
+        let store = Store::at(Some(home.path())).unwrap();
+        let (mut one, mut other) = (Ids::default(), Ids::default());
+        // All within a microsecond, for which blocks are good.
+        let now = Moment::now();
+        let mut last = 0;
+        for many in [1, 1, 8, 20, 64, 2] {
+            for ids in [&mut one, &mut other] {
+                for many in [many, 1] {
+                    let first = ids.next_run(now, &store, many).unwrap();
+                    assert!(first > last, "{first} behind {last}");
+                    last = first + many as u64 - 1;
+                }
+            }
+            let noted = store.next_ids(now, 1).unwrap();
+            note_used(&store, noted);
+            last = noted;
+        }
+    }
 }

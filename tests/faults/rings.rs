@@ -73,6 +73,12 @@ fn hostile_words_in_a_ring_harm_nobody() {
                     push(15, 0, 0);
                     push(0, *word, hostile(&mut random));
                     (0..3).for_each(|_| push(6, 9, 0));
+                    // Many at once.
+                    push(10, random.random_range(0..100), random.random_range(0..60));
+                    push(14, random.random_range(0..20), random.random());
+                    push(0, *word, hostile(&mut random));
+                    push(14, random.random_range(0..20), random.random());
+                    push(10, random.random_range(0..100), random.random_range(0..60));
                     fuzzed::attach(&home.path(), &bytes);
                 }
             });

@@ -14,6 +14,7 @@ crate::transports::on_each_transport! {
     what_a_dead_process_left_is_removed_by_cleanup,
     what_a_dead_process_left_is_removed_step_by_step_by_later_opens,
     a_publisher_notices_a_dead_receiver,
+    a_publisher_of_batches_notices_a_dead_receiver,
     a_publisher_notices_a_dead_receiver_that_drops_the_oldest,
     a_channel_whose_pid_was_reused_is_dead,
     a_channel_whose_pid_is_not_known_here_lives_while_its_lock_is_held,
@@ -104,6 +105,26 @@ fn a_publisher_notices_a_dead_receiver(transport: Transport) {
         }
         assert_eq!(home.cleanup(), 1);
     }
+}
+
+/// ... whether it publishes its messages one by one or in batches.
+fn a_publisher_of_batches_notices_a_dead_receiver(transport: Transport) {
+    let home = Home::with(transport);
+    let (mut here, mut there) = handover();
+    let child = Child::fork(|| {
+        let _channel = home.open_with_room("a", 100_000);
+        there.give();
+        there.ended();
+    });
+    here.take();
+    let publisher = home.publisher("a");
+    assert_eq!(publisher.publish(b"x", None).unwrap(), 1);
+    child.kill();
+    let batch = [Payload { data: b"is somebody there?", headers: None }; 64];
+    for _ in 0..1_000_usize.div_ceil(batch.len()) {
+        assert_eq!(publisher.publish_batch(&batch).unwrap(), batch.len());
+    }
+    assert_eq!(publisher.publish(b"x", None).unwrap(), 0, "nobody is there");
 }
 
 /// A queue that drops the oldest is no place to go on dropping in for a receiver that is dead.
