@@ -334,7 +334,7 @@ impl Channel {
             ring.close();
         }
         chaos::point("close.begin");
-        match store::remove_channel(self.store.base(), self.name.as_bytes()) {
+        match store::remove_own_channel(self.store.base(), self.name.as_bytes()) {
             // Somebody deleted it: that is what was wanted.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result.map_err(|e| Error::os(format_args!("closing the channel on '{}'", self.topic), e)),

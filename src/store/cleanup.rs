@@ -145,6 +145,16 @@ fn reap(base: &Directory, name: &[u8]) -> bool {
 
 /// Takes a channel out of the store and deletes it; an error only when it could not be taken out.
 pub(crate) fn remove_channel(base: &Directory, name: &[u8]) -> io::Result<()> {
+    remove(base, name, &[])
+}
+
+/// The same for a channel that the caller has open: what it has for sure goes without a listing. (In place of somebody else's
+/// there may be a symbolic link by now.)
+pub(crate) fn remove_own_channel(base: &Directory, name: &[u8]) -> io::Result<()> {
+    remove(base, name, &[QUEUE, control::FILE])
+}
+
+fn remove(base: &Directory, name: &[u8], files: &[&[u8]]) -> io::Result<()> {
     let from = std::ffi::CString::new(name)?;
     if chaos::planted("deleted in place") {
         delete(base, EntryPath::new(name, b"."));
@@ -152,8 +162,7 @@ pub(crate) fn remove_channel(base: &Directory, name: &[u8]) -> io::Result<()> {
     }
     let to = move_to_dead(base, &from)?;
     chaos::point("close.renamed");
-    // What every channel has goes without a listing, and mostly that is all there is.
-    for file in [QUEUE, control::FILE] {
+    for file in files {
         if let Some(path) = inside(&to, file) {
             let _ = base.unlink(&path);
             chaos::point("close.unlinked");

@@ -30,7 +30,9 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use once_cell::sync::Lazy;
 
 pub use cleanup::cleanup;
-pub(crate) use cleanup::{delete, make_space, move_to_dead, new_directory_name, remove_channel, step as clean_step};
+pub(crate) use cleanup::{
+    delete, make_space, move_to_dead, new_directory_name, remove_channel, remove_own_channel, step as clean_step,
+};
 pub use examine::{Fault, Finding, examine};
 pub(crate) use ids::{Ids, note_used};
 pub(crate) use layout::{new_channel_name, random_part};
