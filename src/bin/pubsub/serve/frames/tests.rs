@@ -72,7 +72,7 @@ fn a_published_message_keeps_its_text() {
 fn encoded(data: &[u8]) -> serde_json::Value {
     let position = Some(Position { epoch: u64::MAX, offset: 3 });
     let out =
-        Outgoing { topic: "a.b", pattern: None, data, id: u64::MAX, timestamp_us: 1_735_732_800_000_001, position };
+        Outgoing { topic: "a.b", pattern: None, data, is_json: false, id: u64::MAX, timestamp_us: 1_735_732_800_000_001, position };
     serde_json::from_str(&message(&out)).unwrap()
 }
 
