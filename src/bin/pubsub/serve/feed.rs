@@ -27,6 +27,8 @@ const BURST: usize = 256;
 const BURST_BYTES: usize = 1 << 20;
 /// So many sockets are written to by one task before it ends.
 const SHARE: usize = 32;
+/// See [`Feed::has_few`].
+const FEW: usize = 2;
 /// A channel that gives so many errors and no message has failed.
 const CORRUPT_MAX: u32 = 100;
 
@@ -276,6 +278,11 @@ impl Feed {
     pub fn leave(&self, member: Member) -> bool {
         self.change(|members| members.retain(|joined| joined.member != member));
         locked(&self.members).is_empty()
+    }
+
+    /// Whether its members are few: writing to them takes much less time than making a few dozen messages.
+    pub fn has_few(&self) -> bool {
+        locked(&self.members).len() <= FEW
     }
 
     /// Changes the list of members, and tells the store how many there are.

@@ -116,6 +116,11 @@ impl Publishers {
         }
     }
 
+    /// Whether a topic has few subscribers here, but some.
+    pub fn is_for_few(&self, topic: &str) -> bool {
+        self.hub.feed(topic).is_some_and(|feed| feed.has_few())
+    }
+
     /// Delivers what was published since the last time to those who subscribe here, in this task: the doorbell would do, too, but
     /// for a system call and perhaps another thread to wake.
     pub fn hurry(&mut self) {

@@ -43,6 +43,9 @@ const FAREWELL_TIME: Duration = Duration::from_secs(10);
 /// So many messages, and about so many bytes of them, are published at once.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 64 << 10;
+/// Where few subscribe, what comes is passed on in such pieces: they read one while the next is being made, which is worth the
+/// writes that it costs more.
+const PIECE: usize = 32;
 /// Silent pings after which nobody is there.
 const PINGS_MAX: u32 = 2;
 
@@ -295,10 +298,18 @@ impl Connection {
 
     /// Takes a message in, to be published with those around it.
     async fn publish(&mut self, topic: &str, message: &RawValue, id: Option<&RawValue>) -> bool {
-        let Pending { texts, .. } = &self.pending;
-        let is_next = topic == self.pending.topic && texts.len() < BATCH && texts.bytes() < BATCH_BYTES;
+        let texts = &self.pending.texts;
+        let is_same = texts.len() > 0 && topic == self.pending.topic;
+        let is_due = is_same
+            && (texts.len() >= BATCH
+                || texts.bytes() >= BATCH_BYTES
+                || (texts.len() % PIECE == 0 && self.publishers.is_for_few(topic)));
+        let is_next = is_same && !is_due;
         if !is_next && !self.publish_pending().await {
             return false;
+        }
+        if is_due {
+            self.publishers.hurry();
         }
         if let Err(refusal) = self.admit(topic, !is_next) {
             return self.publish_pending().await && self.refuse(&refusal, Some("publish"), id).await;

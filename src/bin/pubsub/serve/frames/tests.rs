@@ -69,10 +69,45 @@ fn a_published_message_keeps_its_text() {
     assert!(matches!(parse(null).unwrap().request, Request::Publish { message, .. } if message.get() == "null"));
 }
 
+/// The plain form is read in one go, any other field by field: with the same outcome.
+#[test]
+fn a_publish_is_the_same_in_any_form() {
+    let plain = r#"{"action":"publish","topic":"a.b","message":[1, "x"],"request_id":"r"}"#;
+    assert!(plain_publish(plain).is_some());
+    let others = [
+        r#" {"request_id":"r", "message": [1, "x"], "topic":"a.\u0062", "action":"publish"}"#,
+        r#"{"action":"publish","topic":"a.b","message":[1, "x"],"request_id":"r","more":{}}"#,
+    ];
+    assert!(others.iter().all(|text| plain_publish(text).is_none()));
+    for text in others.into_iter().chain([plain]) {
+        let Parsed { request: Request::Publish { topic, message }, request_id } = parse(text).unwrap() else {
+            panic!()
+        };
+        assert_eq!((&*topic, message.get()), ("a.b", r#"[1, "x"]"#));
+        assert_eq!(request_id.map(RawValue::get), Some(r#""r""#));
+    }
+    for text in [
+        r#"{"action":"publish","topic":"a","message":1,"request_id":[]}"#,
+        r#"{"action":"publish","topic":"a","message":1,"message":2}"#,
+        r#"{"action":"publish","topic":null,"message":1}"#,
+        r#"{"action":"publish","topic":"a","message":1,"since":1,"since":2}"#,
+    ] {
+        assert!(plain_publish(text).is_none(), "{text}");
+        assert_eq!(refused(text), "invalid_frame", "{text}");
+    }
+}
+
 fn encoded(data: &[u8]) -> serde_json::Value {
     let position = Some(Position { epoch: u64::MAX, offset: 3 });
-    let out =
-        Outgoing { topic: "a.b", pattern: None, data, is_json: false, id: u64::MAX, timestamp_us: 1_735_732_800_000_001, position };
+    let out = Outgoing {
+        topic: "a.b",
+        pattern: None,
+        data,
+        is_json: false,
+        id: u64::MAX,
+        timestamp_us: 1_735_732_800_000_001,
+        position,
+    };
     serde_json::from_str(&message(&out)).unwrap()
 }
 
