@@ -15,7 +15,7 @@ fn is_object(frame: &str) {
 }
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let out = Outgoing { topic: "t", pattern: None, data, id: 1, timestamp_us: data.len() as i64, position: None };
+    let out = Outgoing { topic: "t", pattern: None, data, is_json: false, id: 1, timestamp_us: data.len() as i64, position: None };
     is_object(&frames::message(&out));
     let Ok(text) = std::str::from_utf8(data) else { return };
     match frames::parse(text) {

@@ -2,6 +2,7 @@
 
 use pubsub::Headers;
 use serde_json::{Value, json};
+use tungstenite::Message;
 
 use crate::client::Client;
 use crate::server::{Gateway, Store};
@@ -220,4 +221,54 @@ fn the_past_joins_the_present_without_gap_or_duplicate() {
         }
         client.assert_quiet();
     }
+}
+
+/// What comes with one read of the socket is published together; requests are done and answered in their order all the same.
+#[test]
+fn many_requests_in_one_read_are_done_in_order() {
+    let store = Store::new();
+    let gateway = store.serve(&[]);
+    let mut program = store.channel("burst.=");
+    let mut browser = gateway.connect();
+    browser.subscribe("burst.a", 0);
+    let mut client = gateway.connect();
+    let mut expected = Vec::new();
+    for n in 0..500 {
+        // Runs of one topic, interrupted by another, by faults and by other requests. A name with an escape takes the slow way.
+        let (topic, action) = match n {
+            _ if n % 97 == 96 => (r#""burst.no/name""#, "publish"),
+            _ if n % 61 == 60 => ("1", "ping"),
+            _ if n % 43 == 42 => (r#""burst.b""#, "publish"),
+            _ if n % 31 == 30 => (r#""burst.\u0061""#, "publish"),
+            _ => (r#""burst.a""#, "publish"),
+        };
+        // Some want no answer.
+        let id = if n % 7 == 6 { String::new() } else { format!(r#","request_id":{n}"#) };
+        let text = format!(r#"{{"action":"{action}","topic":{topic},"message":[{n}]{id}}}"#);
+        client.socket.write(Message::text(text)).unwrap();
+        let answer = match action {
+            "ping" => "pong",
+            _ if n % 97 == 96 => "error",
+            _ => "ack",
+        };
+        if !id.is_empty() || answer != "ack" {
+            expected.push((answer, if id.is_empty() { Value::Null } else { json!(n) }));
+        }
+    }
+    client.socket.flush().unwrap();
+    for (answer, id) in expected {
+        let frame = client.frame();
+        assert_eq!((frame["action"].as_str(), &frame["request_id"]), (Some(answer), &id), "{frame}");
+    }
+    client.assert_quiet();
+    let is_published = |n: &i32| n % 97 != 96 && n % 61 != 60;
+    for n in (0..500).filter(is_published) {
+        let message = program.fetch_wait(Some(crate::server::HANGS)).unwrap().unwrap();
+        let topic = if n % 43 == 42 { "burst.b" } else { "burst.a" };
+        assert_eq!((message.topic(), message.data()), (topic, format!("[{n}]").as_bytes()));
+    }
+    for n in (0..500).filter(is_published).filter(|n| n % 43 != 42) {
+        assert_eq!(browser.message()["message"], json!([n]));
+    }
+    assert_eq!(gateway.figure("pubsub_published_total"), (0..500).filter(is_published).count() as f64);
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
+use std::iter::Peekable;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 use super::doorbell::Doorbell;
 use super::frames::{self, Position};
 use super::metrics;
+use super::publish::Texts;
 use super::queue::{Member, Queue};
 use super::wire::Frame;
 
@@ -25,6 +27,8 @@ const BURST: usize = 256;
 const BURST_BYTES: usize = 1 << 20;
 /// So many sockets are written to by one task before it ends.
 const SHARE: usize = 32;
+/// See [`Feed::has_few`].
+const FEW: usize = 2;
 /// A channel that gives so many errors and no message has failed.
 const CORRUPT_MAX: u32 = 100;
 
@@ -48,8 +52,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Encodes a message of the store. A gap takes the place of one larger than `limit` bytes.
-    pub fn new(message: &Message, pattern: &FeedPattern, limit: usize) -> Delivery {
+    /// Encodes a message of the store, which may be known to be JSON. A gap takes the place of one larger than `limit` bytes.
+    pub fn new(message: &Message, is_json: bool, pattern: &FeedPattern, limit: usize) -> Delivery {
         let position = match message.epoch() {
             0 => None,
             epoch => Some(Position { epoch, offset: message.offset() }),
@@ -65,6 +69,7 @@ impl Delivery {
                 topic: message.topic(),
                 pattern: (!pattern.is_exact).then_some(&*pattern.text),
                 data: message.data(),
+                is_json,
                 id: message.id(),
                 timestamp_us: message.timestamp_us(),
                 position,
@@ -275,6 +280,11 @@ impl Feed {
         locked(&self.members).is_empty()
     }
 
+    /// Whether its members are few: writing to them takes much less time than making a few dozen messages.
+    pub fn has_few(&self) -> bool {
+        locked(&self.members).len() <= FEW
+    }
+
     /// Changes the list of members, and tells the store how many there are.
     fn change(&self, change: impl FnOnce(&mut Vec<Joined>)) {
         let mut members = locked(&self.members);
@@ -315,13 +325,18 @@ impl Feed {
         }
     }
 
-    /// The next messages; whether there may be more.
-    fn drain(&self, burst: &mut Vec<Arc<Delivery>>) -> pubsub::Result<bool> {
+    /// The next messages; whether there may be more. Those that are the `published` ones, in their order, were JSON when they came.
+    fn drain<'a>(
+        &self,
+        burst: &mut Vec<Arc<Delivery>>,
+        published: &mut Peekable<impl Iterator<Item = &'a str>>,
+    ) -> pubsub::Result<bool> {
         let mut channel = locked(&self.channel);
         let mut bytes = 0;
         while burst.len() < BURST && bytes < BURST_BYTES {
             let Some(message) = channel.fetch()? else { return Ok(false) };
-            let delivery = Delivery::new(&message, &self.pattern, self.limit);
+            let is_json = published.next_if(|text| text.as_bytes() == message.data()).is_some();
+            let delivery = Delivery::new(&message, is_json, &self.pattern, self.limit);
             bytes += delivery.frame.len();
             burst.push(Arc::new(delivery));
         }
@@ -329,7 +344,8 @@ impl Feed {
     }
 
     /// Delivers what is in the channel, a burst of it at most, in order whoever calls this. Within the runtime; does not wait.
-    fn pump(&self) -> Pumped {
+    fn pump(&self, published: &Texts) -> Pumped {
+        let mut published = published.iter().peekable();
         let mut result = Pumped::All;
         loop {
             self.is_wanted.store(true, Ordering::SeqCst);
@@ -343,7 +359,7 @@ impl Feed {
                 return result;
             }
             let Turn { burst, due, corrupt } = &mut *turn;
-            result = match self.drain(burst) {
+            result = match self.drain(burst, &mut published) {
                 Ok(more) => {
                     *corrupt = 0;
                     if more { Pumped::Some } else { Pumped::All }
@@ -375,8 +391,8 @@ impl Feed {
     }
 
     /// Delivers what has just been published here, without waiting for the channel's doorbell.
-    pub fn hurry(&self) {
-        if !matches!(self.pump(), Pumped::All) {
+    pub fn hurry(&self, published: &Texts) {
+        if !matches!(self.pump(published), Pumped::All) {
             self.news.notify_one();
         }
     }
@@ -406,7 +422,7 @@ fn pubsub_io(pattern: &Pattern, error: &std::io::Error) -> pubsub::Error {
 
 async fn run(feed: Arc<Feed>, doorbell: Doorbell) {
     loop {
-        let pumped = feed.pump();
+        let pumped = feed.pump(&Texts::default());
         if feed.is_closed() {
             return;
         }

@@ -148,7 +148,7 @@ fn page(
             if count > 0 {
                 messages.push(',');
             }
-            messages.push_str(Delivery::new(message, &pattern, largest).frame.text());
+            messages.push_str(Delivery::new(message, false, &pattern, largest).frame.text());
             count += 1;
         }
         if slice.messages.is_empty() {

@@ -192,7 +192,7 @@ impl Joining {
         let limit = self.subscription.hub.limit();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros());
         for message in &slice.messages {
-            let mut delivery = Delivery::new(message, &pattern, limit);
+            let mut delivery = Delivery::new(message, false, &pattern, limit);
             delivery.missed = 0;
             if is_of_formix(message.id()) && message.timestamp_us().unsigned_abs() as u128 + FOREIGN_US >= now {
                 self.replayed.foreign.insert(delivery.identity);

@@ -14,7 +14,7 @@ use super::body::JsonBody;
 use super::managed::blocking;
 use super::metrics;
 use super::problem::{Problem, ProblemBody};
-use super::publish::Publishers;
+use super::publish::{Publishers, Texts};
 
 /// What is published: one message, or several in this order.
 #[derive(Deserialize)]
@@ -84,13 +84,17 @@ pub async fn publish(
         };
         let mut publishers = Publishers::new(&hub);
         let mut published = 0;
-        for message in &messages {
-            if let Err(error) = publishers.publish(&topic, message.get()) {
-                metrics::published(published as u64);
-                let text = format!("after {published} of {} messages: {error}", messages.len());
-                return Err(if messages.len() == 1 { error } else { pubsub::Error::new(error.kind(), text) }.into());
+        let mut texts = Texts::default();
+        messages.iter().for_each(|message| texts.push(message.get()));
+        while published < texts.len() {
+            match publishers.publish(&topic, &texts, published) {
+                Ok(more) => published += more,
+                Err(error) => {
+                    metrics::published(published as u64);
+                    let text = format!("after {published} of {} messages: {error}", texts.len());
+                    return Err(if texts.len() == 1 { error } else { pubsub::Error::new(error.kind(), text) }.into());
+                }
             }
-            published += 1;
         }
         metrics::published(published as u64);
         Ok(Published { topic, published })

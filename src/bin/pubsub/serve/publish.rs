@@ -3,16 +3,20 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use pubsub::{Publisher, PublisherOptions};
+use pubsub::{HeaderValue, Headers, Publisher, PublisherOptions};
 
 use super::hub::Hub;
 use super::managed;
 
 /// What a browser publishes is JSON.
-const HEADERS: &str = r#"{"content-type": "application/json"}"#;
+static HEADERS: LazyLock<Headers> = LazyLock::new(|| {
+    let mut headers = Headers::new();
+    headers.set("content-type", HeaderValue::String("application/json".into()));
+    headers
+});
 
 /// Publishers that a connection keeps open.
 const KEPT: usize = 64;
@@ -25,12 +29,52 @@ struct Kept {
     deletions: u64,
 }
 
+/// JSON texts, end to end.
+#[derive(Default)]
+pub struct Texts {
+    all: String,
+    lengths: Vec<u32>,
+}
+
+impl Texts {
+    /// Appends one, of less than 4 GiB: frames and bodies are much smaller.
+    pub fn push(&mut self, text: &str) {
+        self.all.push_str(text);
+        self.lengths.push(text.len() as u32);
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// How many bytes.
+    pub fn bytes(&self) -> usize {
+        self.all.len()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let mut rest = &*self.all;
+        self.lengths.iter().map(move |&len| {
+            let (text, behind) = rest.split_at(len as usize);
+            rest = behind;
+            text
+        })
+    }
+
+    fn append(&mut self, other: &Texts) {
+        self.all.push_str(&other.all);
+        self.lengths.extend_from_slice(&other.lengths);
+    }
+}
+
 /// The publishers of one connection or request.
 pub struct Publishers {
     hub: Arc<Hub>,
     kept: HashMap<String, Kept>,
-    /// The topics published to since [`hurry`](Publishers::hurry).
-    fresh: Vec<String>,
+    /// What [`hurry`](Publishers::hurry) is to deliver, by topic.
+    fresh: Vec<(String, Texts)>,
 }
 
 impl Publishers {
@@ -39,11 +83,12 @@ impl Publishers {
         Publishers { hub: Arc::clone(hub), kept: HashMap::new(), fresh: Vec::new() }
     }
 
-    /// Publishes a JSON text; answers how many channels took it. Blocks for as long as the store takes to write a message.
-    pub fn publish(&mut self, topic: &str, json: &str) -> pubsub::Result<usize> {
-        if self.fresh.last().is_none_or(|last| last != topic) && !self.fresh.iter().any(|fresh| fresh == topic) {
-            self.fresh.push(topic.to_owned());
-        }
+    /// Publishes the texts behind the first `skipped` in order, and stops before the first that would fail. Answers how many it
+    /// published; an error is that of the first. Blocks for as long as the store takes to write them.
+    pub fn publish(&mut self, topic: &str, texts: &Texts, skipped: usize) -> pubsub::Result<usize> {
+        let (before, lengths) = texts.lengths.split_at(skipped);
+        let begin: usize = before.iter().map(|&len| len as usize).sum();
+        let data = &texts.all.as_bytes()[begin..];
         if self.kept.len() >= KEPT && !self.kept.contains_key(topic) {
             self.kept.clear();
         }
@@ -53,22 +98,35 @@ impl Publishers {
                 managed::ensure(topic, self.hub.home().as_deref())?;
                 (kept.looked, kept.deletions) = (now, deletions);
             }
-            return kept.publisher.publish_json(json.as_bytes(), HEADERS);
+            return kept.publisher.publish_packed(data, lengths, Some(&HEADERS));
         }
         let home = self.hub.home();
         pubsub::validate_topic(topic)?;
         managed::ensure(topic, home.as_deref())?;
         let publisher = Publisher::open(topic, &PublisherOptions { home, ..PublisherOptions::default() })?;
         let kept = self.kept.entry(topic.to_owned()).or_insert(Kept { publisher, looked: now, deletions });
-        kept.publisher.publish_json(json.as_bytes(), HEADERS)
+        kept.publisher.publish_packed(data, lengths, Some(&HEADERS))
+    }
+
+    /// What was published is to be hurried.
+    pub fn remember(&mut self, topic: String, texts: Texts) {
+        match self.fresh.iter_mut().find(|(fresh, _)| *fresh == topic) {
+            Some((_, before)) => before.append(&texts),
+            None => self.fresh.push((topic, texts)),
+        }
+    }
+
+    /// Whether a topic has few subscribers here, but some.
+    pub fn is_for_few(&self, topic: &str) -> bool {
+        self.hub.feed(topic).is_some_and(|feed| feed.has_few())
     }
 
     /// Delivers what was published since the last time to those who subscribe here, in this task: the doorbell would do, too, but
     /// for a system call and perhaps another thread to wake.
     pub fn hurry(&mut self) {
-        for topic in self.fresh.drain(..) {
+        for (topic, texts) in std::mem::take(&mut self.fresh) {
             if let Some(feed) = self.hub.feed(&topic) {
-                feed.hurry();
+                feed.hurry(&texts);
             }
         }
     }

@@ -31,7 +31,7 @@ use super::join::{self, Missing, Subscription};
 use super::listen::Permit;
 use super::metrics::{self, Counted};
 use super::problem::Problem;
-use super::publish::Publishers;
+use super::publish::{Publishers, Texts};
 use super::queue::{End, Outgoing, Queue};
 use super::rate::Rate;
 use super::wire::{self, Incoming, Next};
@@ -40,6 +40,12 @@ use super::wire::{self, Incoming, Next};
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// How long a peer that is to be disconnected has to take what waits for it.
 const FAREWELL_TIME: Duration = Duration::from_secs(10);
+/// So many messages, and about so many bytes of them, are published at once.
+const BATCH: usize = 256;
+const BATCH_BYTES: usize = 64 << 10;
+/// Where few subscribe, what comes is passed on in such pieces: they read one while the next is being made, which is worth the
+/// writes that it costs more.
+const PIECE: usize = 32;
 /// Silent pings after which nobody is there.
 const PINGS_MAX: u32 = 2;
 
@@ -96,6 +102,7 @@ async fn serve(app: Arc<App>, grants: Grants, permit: Permit, upgraded: Upgraded
     let connection = Connection {
         rate: Rate::new(app.config.max_publish_rate),
         publishers: Publishers::new(&app.hub),
+        pending: Pending::default(),
         subscriptions: HashMap::new(),
         queue: Arc::clone(&queue),
         app: Arc::clone(&app),
@@ -186,7 +193,18 @@ struct Connection {
     queue: Arc<Queue>,
     subscriptions: HashMap<String, (Subscription, Counted)>,
     publishers: Publishers,
+    pending: Pending,
     rate: Rate,
+}
+
+/// Messages to one topic that came one behind the other, not published yet: what a read of the socket brought is published at
+/// once, and answered at once.
+#[derive(Default)]
+struct Pending {
+    topic: String,
+    texts: Texts,
+    /// Their request ids.
+    ids: Vec<Option<Box<RawValue>>>,
 }
 
 impl Connection {
@@ -203,6 +221,7 @@ impl Connection {
                 Next::Message(message) if goes_on => {
                     goes_on = match message {
                         Message::Text(text) => self.handle(&text).await,
+                        Message::Binary(_) if !self.publish_pending().await => false,
                         Message::Binary(_) => {
                             let refusal = Refusal::new("binary", "a frame is text: JSON");
                             self.refuse(&refusal, None, None).await
@@ -216,25 +235,42 @@ impl Connection {
                 // The writer says that it ends; the peer answers its close.
                 Next::Message(_) => {}
                 Next::More => {
+                    goes_on = goes_on && self.publish_pending().await;
                     self.publishers.hurry();
                     if !incoming.read().await {
                         return;
                     }
                     heard.store(true, Relaxed);
                 }
-                Next::TooLarge => return self.queue.end(End::TooLarge),
-                Next::Closed | Next::Broken => return,
+                end @ (Next::TooLarge | Next::Closed | Next::Broken) => {
+                    // What came before counts.
+                    let _ = goes_on && self.publish_pending().await;
+                    self.publishers.hurry();
+                    if matches!(end, Next::TooLarge) {
+                        self.queue.end(End::TooLarge);
+                    }
+                    return;
+                }
             }
         }
     }
 
     /// One frame. False: the connection ends.
     async fn handle(&mut self, text: &str) -> bool {
-        match frames::parse(text) {
+        let parsed = frames::parse(text);
+        if let Ok(Parsed { request: Request::Publish { topic, message }, request_id }) = &parsed {
+            return self.publish(topic, message, *request_id).await;
+        }
+        // Requests are done, and answered, in their order.
+        if !self.publish_pending().await {
+            return false;
+        }
+        match parsed {
             Ok(Parsed { request, request_id }) => {
                 let (action, done) = match request {
                     Request::Ping => return self.answer(frames::pong(request_id)).await,
-                    Request::Publish { topic, message } => ("publish", self.publish(&topic, message, request_id)),
+                    // Done above.
+                    Request::Publish { .. } => return true,
                     Request::Unsubscribe { topic } => ("unsubscribe", self.unsubscribe(&topic, request_id)),
                     // The largest future by far, and the rarest.
                     Request::Subscribe(subscribe) => {
@@ -260,19 +296,76 @@ impl Connection {
         self.answer(frames::error(refusal, action, request_id)).await
     }
 
-    fn publish(&mut self, topic: &str, message: &RawValue, id: Option<&RawValue>) -> Result<Option<String>, Refusal> {
-        pubsub::validate_topic(topic).map_err(refusal)?;
-        if !self.grants.may_publish(topic) {
-            return Err(Problem::forbidden("publish to", topic).into_refusal());
+    /// Takes a message in, to be published with those around it.
+    async fn publish(&mut self, topic: &str, message: &RawValue, id: Option<&RawValue>) -> bool {
+        let texts = &self.pending.texts;
+        let is_same = texts.len() > 0 && topic == self.pending.topic;
+        let is_due = is_same
+            && (texts.len() >= BATCH
+                || texts.bytes() >= BATCH_BYTES
+                || (texts.len() % PIECE == 0 && self.publishers.is_for_few(topic)));
+        let is_next = is_same && !is_due;
+        if !is_next && !self.publish_pending().await {
+            return false;
+        }
+        if is_due {
+            self.publishers.hurry();
+        }
+        if let Err(refusal) = self.admit(topic, !is_next) {
+            return self.publish_pending().await && self.refuse(&refusal, Some("publish"), id).await;
+        }
+        if self.pending.texts.len() == 0 {
+            self.pending.topic = topic.to_owned();
+        }
+        self.pending.texts.push(message.get());
+        self.pending.ids.push(id.map(ToOwned::to_owned));
+        true
+    }
+
+    /// Whether a message may be published, to a topic that is new or that of the one before.
+    fn admit(&mut self, topic: &str, is_new: bool) -> Result<(), Refusal> {
+        if is_new {
+            pubsub::validate_topic(topic).map_err(refusal)?;
+            if !self.grants.may_publish(topic) {
+                return Err(Problem::forbidden("publish to", topic).into_refusal());
+            }
         }
         if !self.rate.take() {
             let text = format!("this connection publishes more than {} messages a second", self.rate.per_second());
             return Err(Refusal::new("rate_limited", text));
         }
-        // A write into memory, as a rule: no reason to go to another thread and back.
-        self.publishers.publish(topic, message.get()).map_err(refusal)?;
-        metrics::published(1);
-        Ok(id.map(|id| frames::ack(id, topic)))
+        Ok(())
+    }
+
+    /// Publishes what was taken in, and answers it.
+    async fn publish_pending(&mut self) -> bool {
+        if self.pending.texts.len() == 0 {
+            return true;
+        }
+        let Pending { topic, texts, ids } = std::mem::take(&mut self.pending);
+        let (mut done, mut answers) = (0, Vec::new());
+        while done < texts.len() {
+            let before = done;
+            // A write into memory, as a rule: no reason to go to another thread and back.
+            match self.publishers.publish(&topic, &texts, before) {
+                Ok(published) => {
+                    done += published;
+                    metrics::published(published as u64);
+                    for id in ids[before..done].iter().flatten() {
+                        wire::append(&mut answers, frames::ack(id, &topic));
+                    }
+                }
+                // That of the first alone; the next one may be luckier.
+                Err(error) => {
+                    done += 1;
+                    metrics::refused();
+                    let frame = frames::error(&refusal(error), Some("publish"), ids[before].as_deref());
+                    wire::append(&mut answers, frame);
+                }
+            }
+        }
+        self.publishers.remember(topic, texts);
+        answers.is_empty() || self.queue.send(Outgoing::Control(answers)).await
     }
 
     fn unsubscribe(&mut self, topic: &str, id: Option<&RawValue>) -> Result<Option<String>, Refusal> {

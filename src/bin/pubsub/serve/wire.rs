@@ -61,6 +61,12 @@ impl Frame {
     }
 }
 
+/// Appends a text frame as it goes over the wire.
+pub fn append(bytes: &mut Vec<u8>, text: String) {
+    let frame = Frame::from(text);
+    frame.parts().iter().for_each(|part| bytes.extend_from_slice(part));
+}
+
 /// Is anybody there?
 pub fn ping() -> Vec<u8> {
     formatted(Protocol::ping(Bytes::new()))

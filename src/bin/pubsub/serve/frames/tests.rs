@@ -69,10 +69,45 @@ fn a_published_message_keeps_its_text() {
     assert!(matches!(parse(null).unwrap().request, Request::Publish { message, .. } if message.get() == "null"));
 }
 
+/// The plain form is read in one go, any other field by field: with the same outcome.
+#[test]
+fn a_publish_is_the_same_in_any_form() {
+    let plain = r#"{"action":"publish","topic":"a.b","message":[1, "x"],"request_id":"r"}"#;
+    assert!(plain_publish(plain).is_some());
+    let others = [
+        r#" {"request_id":"r", "message": [1, "x"], "topic":"a.\u0062", "action":"publish"}"#,
+        r#"{"action":"publish","topic":"a.b","message":[1, "x"],"request_id":"r","more":{}}"#,
+    ];
+    assert!(others.iter().all(|text| plain_publish(text).is_none()));
+    for text in others.into_iter().chain([plain]) {
+        let Parsed { request: Request::Publish { topic, message }, request_id } = parse(text).unwrap() else {
+            panic!()
+        };
+        assert_eq!((&*topic, message.get()), ("a.b", r#"[1, "x"]"#));
+        assert_eq!(request_id.map(RawValue::get), Some(r#""r""#));
+    }
+    for text in [
+        r#"{"action":"publish","topic":"a","message":1,"request_id":[]}"#,
+        r#"{"action":"publish","topic":"a","message":1,"message":2}"#,
+        r#"{"action":"publish","topic":null,"message":1}"#,
+        r#"{"action":"publish","topic":"a","message":1,"since":1,"since":2}"#,
+    ] {
+        assert!(plain_publish(text).is_none(), "{text}");
+        assert_eq!(refused(text), "invalid_frame", "{text}");
+    }
+}
+
 fn encoded(data: &[u8]) -> serde_json::Value {
     let position = Some(Position { epoch: u64::MAX, offset: 3 });
-    let out =
-        Outgoing { topic: "a.b", pattern: None, data, id: u64::MAX, timestamp_us: 1_735_732_800_000_001, position };
+    let out = Outgoing {
+        topic: "a.b",
+        pattern: None,
+        data,
+        is_json: false,
+        id: u64::MAX,
+        timestamp_us: 1_735_732_800_000_001,
+        position,
+    };
     serde_json::from_str(&message(&out)).unwrap()
 }
 
@@ -96,12 +131,12 @@ fn messages_are_encoded_as_json_or_base64() {
 #[test]
 fn half_a_character_is_no_json() {
     for text in [r#""\ud83d\ude00 \\ud800 \n\uD83D\uDE00""#, r#"["\u00e9"]"#, r#""\\\ud83d\ude00""#] {
-        assert_eq!(json(text.as_bytes()), Some(text));
+        assert_eq!(json(text.as_bytes(), false), Some(text));
     }
     for text in
         [r#""\ud800""#, r#""\udc00""#, r#""\ud83d \ude00""#, r#""\ud83d\n""#, r#"{"\uDFFF":1}"#, r#""\\\ud800""#]
     {
-        assert_eq!(json(text.as_bytes()), None, "{text}");
+        assert_eq!((json(text.as_bytes(), false), json(text.as_bytes(), true)), (None, None), "{text}");
     }
     assert_eq!(refused(r#"{"action":"ping","request_id":"\ud800"}"#), "invalid_frame");
 }
