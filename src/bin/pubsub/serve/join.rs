@@ -3,7 +3,7 @@
 //! 1. The member joins the feed, which holds back for it the messages that no history has. From here on nothing is lost:
 //!    what is published to a managed topic stands in its history before any channel hears of it.
 //! 2. It is answered, and the histories are sent page by page, each when there is room in its queue.
-//! 3. When little is missing, the feed holds back everything, and what came meanwhile is read once more.
+//! 3. When little is missing (at the beginning, mostly), the feed holds back everything, and what came meanwhile is read once more.
 //! 4. The feed hands over what it held back and everything from then on, except what lies before the positions reached, and
 //!    what formix-pubsub programs published and was replayed: that comes live without a position, and is known by id and time.
 
@@ -51,6 +51,8 @@ pub struct Joining {
     queue: Arc<Queue>,
     pattern: Pattern,
     replayed: Replayed,
+    /// Whether the feed holds back everything.
+    holds_all: bool,
     /// What its answer says.
     pub begin: Begin,
 }
@@ -82,6 +84,7 @@ pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missin
         let subscription = Subscription { hub, feed, member };
         let replay = request.replay_last.unwrap_or(REPLAY_DEFAULT);
         let (mut replayed, mut begin) = (Replayed::default(), Begin { position: None, recovered: None });
+        let mut behind = 0_u64;
         for stats in managed::matching(&pattern, home.as_deref())? {
             let mut from = managed::before_last(&stats, replay);
             if pattern.is_exact() {
@@ -96,10 +99,16 @@ pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missin
                 }
                 begin.position = Some(from);
             }
+            behind = behind.saturating_add(stats.next_offset.saturating_sub(1).saturating_sub(from.offset));
             let topic = if pattern.is_exact() { Arc::default() } else { stats.topic.as_str().into() };
             replayed.floors.insert(topic, from);
         }
-        Ok(Joining { subscription, queue, pattern, replayed, begin })
+        // Before it is answered: then what is published behind the answer comes also from a topic that is deleted at once.
+        let holds_all = behind <= NEAR;
+        if holds_all {
+            subscription.feed.hold_all(subscription.member);
+        }
+        Ok(Joining { subscription, queue, pattern, replayed, holds_all, begin })
     })
     .await
 }
@@ -109,14 +118,13 @@ impl Joining {
     pub async fn replay(mut self) -> pubsub::Result<Option<Subscription>> {
         // What is not there at the start was not promised, unless the answer said so.
         let mut is_promised = self.begin.recovered == Some(true);
-        let mut holds_all = false;
         loop {
             let targets = self.targets().await?;
             let behind: u64 = targets.iter().map(|(_, last, floor)| last.saturating_sub(*floor)).sum();
-            if behind <= NEAR && !holds_all {
+            if behind <= NEAR && !self.holds_all {
                 let Subscription { feed, member, .. } = &self.subscription;
                 feed.hold_all(*member);
-                holds_all = true;
+                self.holds_all = true;
                 // What came live before it held everything stands in the histories now: look again.
                 continue;
             }
@@ -126,7 +134,7 @@ impl Joining {
                 }
             }
             is_promised = true;
-            if holds_all {
+            if self.holds_all {
                 break;
             }
         }
