@@ -19,6 +19,8 @@ fn several_gateways_serve_one_store() {
     for client in [&mut a, &mut b] {
         assert_eq!(client.messages(1), [json!("from one")]);
     }
+    // Publishing is not answered.
+    crate::server::until("it is elsewhere", || two.get("/stats").json()["topics"]["u"]["messages_published"] == 1);
     assert_eq!(two.get("/stats").json(), one.get("/stats").json());
     assert_eq!(two.get("/stats").json()["topics"]["t"]["subscribers"], 2);
     // What one deletes, the other's subscribers are told.
