@@ -457,8 +457,10 @@ class Channel:
             buffer = self._buffer
             if buffer is None:
                 # Memory of an mmap is aligned, is not touched before it is used, and its slices are bytes.
-                buffer = self._buffer = mmap.mmap(-1, _BUFFER, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                buffer = mmap.mmap(-1, _BUFFER, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
                 self._address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+                # Last: a signal handler that raises in between leaves no buffer, rather than one without an address.
+                self._buffer = buffer
             if self._fetched.value is not None:
                 # An exception kept fetch() from handing it out.
                 message = self._single(0)
