@@ -79,8 +79,11 @@ const tests = {
   async 'markup in a message stays text'(browser, gateway) {
     const page = await open(browser, gateway.url, gateway.address);
     await connected(page);
-    publish('markup', JSON.stringify('<img src=x onerror="window.broken = 1"><script>window.broken = 1</script>'));
-    await shows(page, '<img src=x');
+    // The page is connected, and may not have subscribed yet; what came before that, it does not get.
+    const seen = shows(page, '<img src=x').then(() => true);
+    do {
+      publish('markup', JSON.stringify('<img src=x onerror="window.broken = 1"><script>window.broken = 1</script>'));
+    } while (!(await Promise.race([seen, new Promise((resolve) => setTimeout(resolve, 500))])));
     assert.equal(await page.evaluate(() => window.broken), undefined);
     assert.deepEqual(page.wrong, []);
     await page.context().close();
