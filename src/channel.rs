@@ -32,6 +32,7 @@ use crate::topics::Resume;
 const CAPACITY_MESSAGES: u64 = 16_384;
 /// Default bound of the unread bytes.
 const CAPACITY_BYTES: u64 = 64 << 20;
+
 /// How to open a channel. `ChannelOptions::default()` is right for most.
 #[derive(Debug, Clone, Default)]
 pub struct ChannelOptions {

@@ -83,8 +83,8 @@ pub(crate) struct Terms {
     pub ttl_us: u64,
     pub epoch: u64,
     pub created_us: u64,
-    /// Records and files have check sums of their contents: a power failure may leave any part of a file on a disk as it was before. What
-    /// is in memory is whole or gone.
+    /// Records and files have check sums of their contents: a power failure may leave any part of a file on a disk as it was
+    /// before. What is in memory is whole or gone.
     pub sums: bool,
     pub layout: Layout,
 }
