@@ -272,14 +272,7 @@ impl Channel {
     pub fn fd(&mut self) -> Result<RawFd> {
         self.here()?;
         self.inbox.use_fd()?;
-        if let Some(ring) = &mut self.ring {
-            if !ring.arm() {
-                self.inbox.keep_token()?;
-            }
-        }
-        if self.replay.as_ref().is_some_and(|replay| replay.has_message()) {
-            self.inbox.keep_token()?;
-        }
+        self.stay_readable()?;
         Ok(self.interrupt.fifo.raw())
     }
 
@@ -293,8 +286,8 @@ impl Channel {
     /// called before the next fetch.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
         self.here()?;
-        self.inbox.feed(bytes);
-        Ok(())
+        self.inbox.feed(bytes)?;
+        self.stay_readable()
     }
 
     /// A handle that can end this channel's waits from elsewhere.

@@ -11,7 +11,7 @@ use super::{Channel, PackError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
 use crate::packed;
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{self, Deadline};
 use crate::sys::fifo::Wait;
 
 impl Channel {
@@ -210,12 +210,16 @@ impl Channel {
     ) -> Result<u64> {
         let deadline = Deadline::after(timeout);
         let no_wait = timeout == Some(Duration::ZERO);
+        let begun_us = clock::wall_us() as i64;
         let mut handled = 0;
         loop {
             let message = if no_wait { self.fetch()? } else { self.fetch_until(deadline, Channel::next)? };
             let Some(message) = message else { return Ok(handled) };
             handled += 1;
-            if callback(&message).is_break() || (!no_wait && deadline.passed()) {
+            // Of what is there, the end is known by what came later: else who publishes in the callback, or faster than it
+            // takes, would keep it going for ever.
+            let over = if no_wait { message.timestamp_us() > begun_us } else { deadline.passed() };
+            if callback(&message).is_break() || over {
                 return Ok(handled);
             }
         }

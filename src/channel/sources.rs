@@ -110,28 +110,34 @@ impl Channel {
         let Some(ring) = &mut self.ring else { return self.inbox.next() };
         self.turn = 0;
         let used = self.inbox.is_fd_used();
-        let message = self.inbox.next()?;
-        if message.is_some() {
-            if used && ring.has_message() {
-                self.inbox.keep_token()?;
-            }
-            return Ok(message);
+        let mut message = self.inbox.next()?;
+        if message.is_none() {
+            message = ring.next()?;
         }
-        if let Some(message) = ring.next()? {
-            if used && ring.has_message() {
-                self.inbox.keep_token()?;
-            }
-            return Ok(Some(message));
+        if message.is_some() {
+            self.stay_readable()?;
+            return Ok(message);
         }
         ring.rest();
         // The bell costs publishers a system call, so it is armed for waits, and for who waits on the descriptor.
         if used && !ring.arm() {
             let message = ring.next()?;
-            if message.is_some() && ring.has_message() {
-                self.inbox.keep_token()?;
-            }
+            self.stay_readable()?;
             return Ok(message);
         }
         Ok(None)
+    }
+
+    /// What made the descriptor readable has been read from the FIFO: it stays so if a message waits elsewhere, and becomes so
+    /// with the ring's next one if not, also for who does not fetch until there is none.
+    pub(super) fn stay_readable(&mut self) -> Result<()> {
+        if !self.inbox.is_fd_used() {
+            return Ok(());
+        }
+        let in_ring = self.ring.as_mut().is_some_and(|ring| ring.has_message() || !ring.arm());
+        if in_ring || self.replay.as_ref().is_some_and(|replay| replay.has_message()) {
+            self.inbox.keep_token()?;
+        }
+        Ok(())
     }
 }

@@ -170,9 +170,10 @@ impl Inbox {
     }
 
     /// Takes back what was read from the FIFO by somebody else.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<()> {
         self.list_due |= self.looks_full(bytes.len()) || self.control.take_overflow();
         self.take_entries(bytes);
+        self.keep_readable()
     }
 
     /// Takes back the message that was last taken: it is the next one again.

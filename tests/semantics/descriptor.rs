@@ -9,6 +9,7 @@ use crate::common::*;
 
 crate::transports::on_each_transport! {
     the_descriptor_is_readable_as_long_as_a_message_waits,
+    the_descriptor_is_readable_for_who_does_not_fetch_until_there_is_none,
     a_descriptor_asked_for_late_is_readable_at_once,
     the_descriptor_is_readable_across_an_overflow,
     an_edge_triggered_epoll_wakes_for_every_message,
@@ -61,6 +62,33 @@ fn the_descriptor_is_readable_as_long_as_a_message_waits(transport: Transport) {
     assert!(matches!(channel.fetch_packed(&mut [0; 2], None), Err(PackError::TooSmall(_))));
     assert!(readable(fd));
     assert_eq!(drain(&mut channel).len(), 1);
+    assert!(!readable(fd));
+}
+
+/// The same for a loop that fetches one message, or a few, each time the descriptor is readable.
+fn the_descriptor_is_readable_for_who_does_not_fetch_until_there_is_none(transport: Transport) {
+    let home = Home::with(transport);
+    let mut channel = home.open("a");
+    let fd = channel.fd().unwrap();
+    for ahead in 0..3 {
+        publish(&home, ahead);
+        // The FIFO has its turn once in a while, and then its token is gone: also when it is the last message's.
+        for i in 0..600 {
+            publish(&home, 1);
+            assert!(readable(fd), "{i} and {ahead} more were published");
+            assert!(channel.fetch().unwrap().is_some());
+        }
+        assert_eq!(drain(&mut channel).len() as u64, ahead);
+    }
+    // The same for what was read and fed back.
+    publish(&home, 30);
+    let bytes = read(fd, 4096);
+    channel.feed(&bytes).unwrap();
+    for i in 0..30 {
+        assert!(readable(fd), "{i} of 30 fetched");
+        assert_eq!(number(&next(&mut channel)), i);
+    }
+    assert!(channel.fetch().unwrap().is_none());
     assert!(!readable(fd));
 }
 

@@ -274,5 +274,7 @@ fn subscribe_calls_back_until_it_is_ended(transport: Transport) {
         ControlFlow::Continue(())
     };
     assert!(channel.subscribe(again, Some(Duration::from_millis(30))).unwrap() > 1);
+    // Nor what is there.
+    assert!(channel.subscribe(again, Some(Duration::ZERO)).unwrap() >= 1);
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
