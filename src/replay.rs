@@ -225,6 +225,8 @@ impl Replay {
     pub(crate) fn next(&mut self, store: &Store) -> Result<Option<Message>> {
         let Some(Reverse((timestamp, id, index))) = self.order.pop() else { return Ok(None) };
         let Some(message) = self.cursors[index].ready.pop_front() else { return Ok(None) };
+        // Before more is read: what has gone of that went behind this one.
+        let message = self.told(message);
         if let Err(error) = self.fill(store, index) {
             // Out of descriptors, perhaps: it stays.
             self.cursors[index].ready.push_front(message);
@@ -234,7 +236,7 @@ impl Replay {
         if self.order.is_empty() {
             self.cursors = Vec::new();
         }
-        Ok(Some(self.told(message)))
+        Ok(Some(message))
     }
 
     /// A live message, unless it came from a history.

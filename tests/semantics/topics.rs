@@ -318,6 +318,30 @@ fn replay_joins_what_is_live_without_gap_or_duplicate(transport: Transport) {
     publishers.into_iter().for_each(Child::succeeds);
 }
 
+/// What a history gives up while a replay waits to be read is counted at the place where it is missing: before the next message
+/// of the history, or, when the rest of it is gone, before the first live one.
+#[test]
+fn what_overtakes_a_replay_is_told_where_it_is_missing() {
+    // More than is read ahead when the channel opens.
+    let large = vec![1; 600 << 10];
+    for overtaken_by in [3, 6, 100] {
+        let home = Home::new();
+        create(&home, "a", 5);
+        let publisher = home.publisher("a");
+        (0..5).for_each(|_| drop(publisher.publish(&large, None).unwrap()));
+        let mut channel = replaying(&home, "a", 5, Transport::Default);
+        (0..overtaken_by).for_each(|_| drop(publisher.publish(b"live", None).unwrap()));
+        let (mut next, mut lost) = (1, 0);
+        for message in drain(&mut channel) {
+            assert_eq!(message.offset(), next + message.dropped_before(), "overtaken by {overtaken_by}");
+            next = message.offset() + 1;
+            lost += message.dropped_before();
+        }
+        assert_eq!(next, 5 + overtaken_by + 1);
+        assert!(lost > 0 || overtaken_by < 100);
+    }
+}
+
 /// Resuming delivers what was missed, or says that not all can be had: by `dropped_before`, or by another epoch.
 #[test]
 fn resuming_gives_what_was_missed_or_says_what_is_gone() {
