@@ -590,7 +590,8 @@ void ps_message_free_batch(struct ps_message **messages, size_t count);
  *
  * Answers 0. Errors: `PS_ERR_INVALID_TOPIC`; `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_UNSUPPORTED` for options of a later
  * version, or for a ring where memory cannot be shared (a network file system, a processor without 16-byte
- * compare-and-swap); `PS_ERR_PERMISSION`, `PS_ERR_STORE_FULL` or `PS_ERR_IO` for the store. Any thread.
+ * compare-and-swap); `PS_ERR_NOT_FOUND` when there is no history to resume from, `PS_ERR_CORRUPT` when it is damaged;
+ * `PS_ERR_PERMISSION`, `PS_ERR_STORE_FULL` or `PS_ERR_IO` for the store. Any thread.
  *
  * ```c
  * ps_channel_options options = PS_CHANNEL_OPTIONS_INIT;
@@ -692,7 +693,8 @@ int ps_channel_stats_get(const struct ps_channel *channel,
  * `message`: the message, to be freed with `ps_message_free`; NULL when there is none.
  *
  * Answers 1, or 0 when there is none. Errors: `PS_ERR_CLOSED`; `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_TOO_LARGE` when memory
- * for it cannot be had; `PS_ERR_IO`. A receiving function: one thread at a time.
+ * for it cannot be had; `PS_ERR_CORRUPT` when the channel's directory was deleted; `PS_ERR_IO`. A receiving function: one
+ * thread at a time.
  */
 int ps_fetch(struct ps_channel *channel,
              struct ps_message **message);
@@ -704,10 +706,12 @@ int ps_fetch(struct ps_channel *channel,
  * `ps_message_free`; NULL when there is none.
  *
  * Answers 1, or 0 when the time is up. Errors: `PS_ERR_INTERRUPTED` after a signal that this thread handled, or
- * `ps_channel_interrupt`; `PS_ERR_CLOSED`; `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_TOO_LARGE`; `PS_ERR_IO`. A receiving
- * function: one thread at a time.
+ * `ps_channel_interrupt`; `PS_ERR_CLOSED`; `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_TOO_LARGE`; `PS_ERR_CORRUPT`; `PS_ERR_IO`.
+ * A receiving function: one thread at a time.
  */
-int ps_fetch_wait(struct ps_channel *channel, int64_t timeout_ms, struct ps_message **message);
+int ps_fetch_wait(struct ps_channel *channel,
+                  int64_t timeout_ms,
+                  struct ps_message **message);
 
 /**
  * Takes many messages: waits for the first, then takes what is there.

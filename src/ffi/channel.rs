@@ -194,7 +194,8 @@ impl Drop for Turn<'_> {
 ///
 /// Answers 0. Errors: `PS_ERR_INVALID_TOPIC`; `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_UNSUPPORTED` for options of a later
 /// version, or for a ring where memory cannot be shared (a network file system, a processor without 16-byte
-/// compare-and-swap); `PS_ERR_PERMISSION`, `PS_ERR_STORE_FULL` or `PS_ERR_IO` for the store. Any thread.
+/// compare-and-swap); `PS_ERR_NOT_FOUND` when there is no history to resume from, `PS_ERR_CORRUPT` when it is damaged;
+/// `PS_ERR_PERMISSION`, `PS_ERR_STORE_FULL` or `PS_ERR_IO` for the store. Any thread.
 ///
 /// ```c
 /// ps_channel_options options = PS_CHANNEL_OPTIONS_INIT;
@@ -373,7 +374,8 @@ pub unsafe extern "C" fn ps_channel_stats_get(channel: *const ps_channel, stats:
 /// `message`: the message, to be freed with `ps_message_free`; NULL when there is none.
 ///
 /// Answers 1, or 0 when there is none. Errors: `PS_ERR_CLOSED`; `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_TOO_LARGE` when memory
-/// for it cannot be had; `PS_ERR_IO`. A receiving function: one thread at a time.
+/// for it cannot be had; `PS_ERR_CORRUPT` when the channel's directory was deleted; `PS_ERR_IO`. A receiving function: one
+/// thread at a time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ps_fetch(channel: *mut ps_channel, message: *mut *mut ps_message) -> c_int {
     fallible(|| {
@@ -392,8 +394,8 @@ pub unsafe extern "C" fn ps_fetch(channel: *mut ps_channel, message: *mut *mut p
 /// `ps_message_free`; NULL when there is none.
 ///
 /// Answers 1, or 0 when the time is up. Errors: `PS_ERR_INTERRUPTED` after a signal that this thread handled, or
-/// `ps_channel_interrupt`; `PS_ERR_CLOSED`; `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_TOO_LARGE`; `PS_ERR_IO`. A receiving
-/// function: one thread at a time.
+/// `ps_channel_interrupt`; `PS_ERR_CLOSED`; `PS_ERR_INVALID_ARGUMENT`; `PS_ERR_TOO_LARGE`; `PS_ERR_CORRUPT`; `PS_ERR_IO`.
+/// A receiving function: one thread at a time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ps_fetch_wait(
     channel: *mut ps_channel,
