@@ -328,9 +328,13 @@ fn what_overtakes_a_replay_is_told_where_it_is_missing() {
         let home = Home::new();
         create(&home, "a", 5);
         let publisher = home.publisher("a");
-        (0..5).for_each(|_| drop(publisher.publish(&large, None).unwrap()));
+        for _ in 0..5 {
+            publisher.publish(&large, None).unwrap();
+        }
         let mut channel = replaying(&home, "a", 5, Transport::Default);
-        (0..overtaken_by).for_each(|_| drop(publisher.publish(b"live", None).unwrap()));
+        for _ in 0..overtaken_by {
+            publisher.publish(b"live", None).unwrap();
+        }
         let (mut next, mut lost) = (1, 0);
         for message in drain(&mut channel) {
             assert_eq!(message.offset(), next + message.dropped_before(), "overtaken by {overtaken_by}");
