@@ -29,10 +29,18 @@ pub(crate) fn in_group(gid: u32) -> bool {
         || nix::unistd::getgroups().is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
 }
 
+/// A name of a group that is longer is none (`LOGIN_NAME_MAX`), and nothing to ask the system's modules for: one of them aborts the
+/// process for 4 MiB.
+const GROUP_NAME_MAX: usize = 256;
+
 /// The group of this name or number.
 pub(crate) fn find_group(name: &str) -> io::Result<Option<u32>> {
     if let Ok(gid) = name.parse() {
-        return Ok(Some(gid));
+        // The largest says to chown(2) that the group stays as it is.
+        return Ok(Some(gid).filter(|&gid| gid != u32::MAX));
+    }
+    if name.len() > GROUP_NAME_MAX {
+        return Ok(None);
     }
     Ok(nix::unistd::Group::from_name(name)?.map(|group| group.gid.as_raw()))
 }

@@ -389,6 +389,9 @@ static void stores(void) {
     char group[24];
     snprintf(group, sizeof group, "%u", (unsigned)getgid());
     ps_store_options options = PS_STORE_OPTIONS_INIT;
+    /* To chown(2) it says that the group stays as it is. */
+    options.group = "4294967295";
+    FAILS(PS_ERR_NOT_FOUND, "4294967295", ps_store_create(home, &options));
     options.group = group;
     ANSWERS(0, ps_store_create(home, &options));
     struct stat status;
