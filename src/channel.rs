@@ -188,6 +188,7 @@ impl Channel {
             terms.ring = Some(making::layout(&terms)?);
         }
         let failed = |e| Error::os(format_args!("opening a channel on '{topic}' in {}", store.home().display()), e);
+        let begun_us = clock::wall_us();
         let made = match making::make(&store, &pattern, &terms).map_err(failed) {
             // It may be the dead who fill it.
             Err(error) if error.kind() == ErrorKind::StoreFull => {
@@ -228,7 +229,7 @@ impl Channel {
         if let Some(beginning) = beginning {
             let joined_us = clock::wall_us();
             channel.inbox.shared().0.set_joined(joined_us);
-            channel.replay = Replay::open(&channel.store, &pattern, beginning, joined_us)?;
+            channel.replay = Replay::open(&channel.store, &pattern, beginning, begun_us..joined_us)?;
         }
         Ok(channel)
     }

@@ -18,6 +18,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::io;
+use std::ops::Range;
 
 use crate::control::Unusable;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +28,7 @@ use crate::message::{Message, MessageKind};
 use crate::store::Store;
 use crate::sys::chaos::planted;
 use crate::sys::clock;
-use crate::sys::directory::Kind;
+use crate::sys::directory::{Directory, Kind};
 use crate::topic::Pattern;
 use crate::topics::Resume;
 
@@ -36,6 +37,9 @@ const AHEAD: usize = 1 << 20;
 /// formix-pubsub messages have no place in a history when they come live; those that came into it this long before are
 /// remembered by their ids.
 pub(crate) const FOREIGN_US: u64 = 60_000_000;
+
+/// How often a history that is deleted and created again under a channel that opens is looked at.
+const ATTEMPTS: usize = 16;
 
 /// From where a channel begins.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +59,32 @@ pub(crate) struct Replay {
     ahead: usize,
     /// Messages that went before the next one.
     lost: u64,
-    /// Since when the channel can be seen.
-    joined_us: u64,
+    /// In this time the channel came to be seen.
+    joining_us: Range<u64>,
+    /// A history was created in this time.
+    is_one_young: bool,
+}
+
+/// A history in which it is noted that a channel begins to read it; its end is to be looked up after this. `None`: there is none.
+fn noted<'a>(base: &'a Directory, topic: &str) -> Result<Option<Reader<'a>>> {
+    let mut before = Reader::open(base, topic)?;
+    for _ in 0..ATTEMPTS {
+        if before.is_none() {
+            return Ok(None);
+        }
+        match history::note_opening(base, topic) {
+            Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            noted => noted.map_err(|unusable| history::unusable(unusable, topic))?,
+        }
+        let reader = Reader::open(base, topic)?;
+        let epoch = |reader: &Option<Reader<'_>>| reader.as_ref().map(|reader| reader.terms().epoch);
+        // Else it was deleted and created again meanwhile: publishers to the new one have seen no note.
+        if epoch(&reader) == epoch(&before) {
+            return Ok(reader);
+        }
+        before = reader;
+    }
+    Ok(before)
 }
 
 /// What of a topic came from its history.
@@ -65,6 +93,8 @@ struct Cut {
     epoch: u64,
     /// The offset from which on messages come live.
     end: u64,
+    /// When it was created, if that was while the channel was being opened; else 0.
+    created_us: u64,
     /// Ids and times of formix-pubsub messages that have come and may come again. Their ids alone are not unique.
     foreign: HashSet<(u64, i64)>,
 }
@@ -84,12 +114,12 @@ struct Cursor {
 
 impl Replay {
     /// For a channel that is open. `None`: there is nothing to replay, and nothing to drop.
-    /// `joined_us`: the channel can be seen since then at the latest.
+    /// `joining_us`: in this time the channel came to be seen.
     pub(crate) fn open(
         store: &Store,
         pattern: &Pattern,
         beginning: Beginning,
-        joined_us: u64,
+        joining_us: Range<u64>,
     ) -> Result<Option<Box<Replay>>> {
         let base = store.base();
         let mut topics = Vec::new();
@@ -112,15 +142,11 @@ impl Replay {
             cuts: HashMap::new(),
             ahead: AHEAD,
             lost: 0,
-            joined_us,
+            joining_us,
+            is_one_young: false,
         };
         for topic in topics {
-            // The channel is there; the history's end comes after this.
-            let noted = match history::note_opening(base, &topic) {
-                Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                noted => noted.map_err(|unusable| history::unusable(unusable, &topic)),
-            };
-            match noted.and_then(|()| Reader::open(base, &topic)) {
+            match noted(base, &topic) {
                 Ok(Some(reader)) => replay.add(&reader, beginning)?,
                 Ok(None) if matches!(beginning, Beginning::Behind(_)) => {
                     return Err(Error::new(
@@ -160,7 +186,11 @@ impl Replay {
                 (first, Some(1))
             }
         };
-        self.cuts.insert(terms.topic.clone(), Cut { epoch: terms.epoch, end, foreign: HashSet::new() });
+        let is_young = terms.created_us >= self.joining_us.start;
+        self.is_one_young |= is_young;
+        let created_us = if is_young { terms.created_us } else { 0 };
+        let cut = Cut { epoch: terms.epoch, end, created_us, foreign: HashSet::new() };
+        self.cuts.insert(terms.topic.clone(), cut);
         self.cursors.push(Cursor {
             topic: terms.topic.clone(),
             epoch: terms.epoch,
@@ -250,7 +280,7 @@ impl Replay {
 
     fn has_come(&mut self, message: &Message) -> bool {
         let (epoch, is_foreign) = (message.epoch(), !is_native(message.id()));
-        if message.kind() != MessageKind::Data || (epoch == 0 && !is_foreign) {
+        if message.kind() != MessageKind::Data || (epoch == 0 && !is_foreign && !self.is_one_young) {
             return false;
         }
         let Some(cut) = self.cuts.get_mut(message.topic()) else { return false };
@@ -258,10 +288,11 @@ impl Replay {
             return true;
         }
         if !is_foreign {
-            return false;
+            // Older than the whole history: it began its way before the channel was open, and would come behind what is newer.
+            return epoch != cut.epoch && message.timestamp_us().max(0) as u64 <= cut.created_us;
         }
         let identity = (message.id(), message.timestamp_us());
-        let is_old = message.timestamp_us().max(0) as u64 <= self.joined_us;
+        let is_old = message.timestamp_us().max(0) as u64 <= self.joining_us.end;
         if is_old { !cut.foreign.insert(identity) } else { cut.foreign.contains(&identity) }
     }
 
