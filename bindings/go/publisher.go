@@ -149,9 +149,16 @@ func (p *Publisher) Publish(data []byte, headers ...Header) (Receipt, error) {
 		p.mu.RUnlock()
 		return Receipt{}, p.closed()
 	}
-	published := p.publish(data, nil)
+	size := C.size_t(len(data))
+	if size == 0 {
+		data = nothing[:]
+	}
+	published := C.psgo_publisher_publish(p.handle, (*C.uint8_t)(&data[0]), size)
 	p.mu.RUnlock()
-	return receipt(published)
+	if published.delivered < 0 {
+		return receipt(published)
+	}
+	return Receipt{Delivered: int(published.delivered), Rejected: int(published.rejected)}, nil
 }
 
 func (p *Publisher) publishWith(data []byte, headers []Header) (Receipt, error) {

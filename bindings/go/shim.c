@@ -195,7 +195,7 @@ static __attribute__((noinline)) int publish_masked(struct publisher *publisher,
     return code;
 }
 
-static psgo_published publish(struct publisher *publisher, const uint8_t *data, size_t len, const ps_headers *headers) {
+static inline psgo_published publish(struct publisher *publisher, const uint8_t *data, size_t len, const ps_headers *headers) {
     /* Masking takes two system calls, three times as long as publishing. With one channel it can wait until a signal has
      * come: nobody has the message then, so it is published anew, with all of its time. With several, some would have it,
      * and the others' wait is over. (Of a second channel that has come since the last message and is full already, that
