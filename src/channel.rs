@@ -90,6 +90,9 @@ pub struct Channel {
     /// Messages taken from the ring since the FIFO was looked at, and when that was, monotonic nanoseconds.
     turn: usize,
     looked: u64,
+    /// A look has taken from the FIFO what makes the descriptor readable, and messages may have come without a ring of the
+    /// bell since. Else it is readable, or will be with the next message, until the next look.
+    silent: bool,
     interrupt: Arc<Interrupt>,
     monitor: Monitor,
     closed: bool,
@@ -212,6 +215,7 @@ impl Channel {
             replay: None,
             turn: 0,
             looked: 0,
+            silent: false,
             topic: topic.to_string(),
             monitor: Monitor::new(topic.to_string(), path.clone(), Arc::new(inbox.figures())),
             path,
@@ -294,6 +298,7 @@ impl Channel {
     pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
         self.here()?;
         self.inbox.feed(bytes);
+        self.silent = true;
         Ok(())
     }
 

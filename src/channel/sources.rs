@@ -67,8 +67,7 @@ impl Channel {
         if self.ring.is_none() || self.replay.is_some() || self.turn >= TURN || self.inbox.has_more() {
             return true;
         }
-        // The descriptor stays readable, or the next publisher rings: what makes it so is taken away by a look alone.
-        if self.inbox.is_fd_used() { found < STREAM } else { self.is_time_to_look(IDLE_LOOK_NS) }
+        if self.inbox.is_fd_used() { found < STREAM || self.silent } else { self.is_time_to_look(IDLE_LOOK_NS) }
     }
 
     fn is_time_to_look(&mut self, after_ns: u64) -> bool {
@@ -124,16 +123,19 @@ impl Channel {
         let Some(ring) = &mut self.ring else { return self.inbox.next() };
         self.turn = 0;
         let used = self.inbox.is_fd_used();
+        self.silent = used;
         let message = self.inbox.next()?;
         if message.is_some() {
             if used && ring.has_message() {
                 self.inbox.keep_token()?;
+                self.silent = false;
             }
             return Ok(message);
         }
         if let Some(message) = ring.next()? {
             if used && ring.has_message() {
                 self.inbox.keep_token()?;
+                self.silent = false;
             }
             return Ok(Some(message));
         }
@@ -143,9 +145,11 @@ impl Channel {
             let message = ring.next()?;
             if message.is_some() && ring.has_message() {
                 self.inbox.keep_token()?;
+                self.silent = false;
             }
             return Ok(message);
         }
+        self.silent = false;
         Ok(None)
     }
 }
