@@ -160,17 +160,36 @@ func (c *Channel) Stats() (Stats, error) {
 //
 // Errors: the context's, as it is; ErrClosed, also when the channel is closed meanwhile; ErrCorrupt when somebody deleted
 // its directory; ErrTooLarge when memory for the message cannot be had; ErrIO.
-func (c *Channel) Receive(ctx context.Context) (Message, error) {
-	var one [1]Message
-	_, err := c.receive(ctx, one[:])
-	return one[0], err
+func (c *Channel) Receive(ctx context.Context) (message Message, err error) {
+	if err = ctx.Err(); err != nil {
+		return
+	}
+	for {
+		var ok bool
+		if ok, err = c.takeOne(&message); ok || err != nil {
+			return
+		}
+		if err = c.wait(ctx); err != nil {
+			return
+		}
+	}
 }
 
 // TryReceive returns the next message, and whether there was one. It never waits.
 func (c *Channel) TryReceive() (message Message, ok bool, err error) {
-	var one [1]Message
-	count, err := c.take(one[:])
-	return one[0], count == 1, err
+	ok, err = c.takeOne(&message)
+	return
+}
+
+// takeOne takes the next message, if there is one.
+func (c *Channel) takeOne(message *Message) (bool, error) {
+	c.mu.Lock()
+	ok, err := c.fill()
+	if ok {
+		c.queue.next(message)
+	}
+	c.mu.Unlock() // no defer: nothing here panics, and most messages come this way
+	return ok, err
 }
 
 // ReceiveBatch fills messages with what is there, and answers how many: it waits for the first as Receive does, not for

@@ -104,9 +104,13 @@ func failure(result C.psgo_result) error {
 	if result.value >= 0 {
 		return nil
 	}
-	err := &Error{Code: ErrorCode(result.value), Text: C.GoString(result.text)}
-	C.free(unsafe.Pointer(result.text))
-	return err
+	return failed(ErrorCode(result.value), result.text)
+}
+
+// failed is the library's error. It frees its text.
+func failed(code ErrorCode, text *C.char) error {
+	defer C.free(unsafe.Pointer(text))
+	return &Error{Code: code, Text: C.GoString(text)}
 }
 
 // whole is an error for a string that holds a NUL: C would see it cut short.

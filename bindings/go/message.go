@@ -37,8 +37,8 @@ type Message struct {
 	TimestampUS int64
 	// Topic is what it was published to.
 	Topic string
-	// Data is the content. Small messages that were fetched together share memory of 4 KiB, which all of them together
-	// keep alive; appending to one copies.
+	// Data is the content. Small messages that were fetched together share memory of 4 KiB, in a flood 16 KiB, which all of
+	// them together keep alive; appending to one copies.
 	Data []byte
 	// HeadersJSON is the headers' text as received, byte for byte; "{}" when there are none.
 	HeadersJSON string

@@ -6,7 +6,6 @@ import "C"
 import (
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 )
 
@@ -70,11 +69,11 @@ func Publish(topic string, data []byte, headers ...Header) (Receipt, error) {
 		(*C.char)(unsafe.Pointer(&s.text[start])), C.size_t(len(text)-start)))
 }
 
-func receipt(result C.psgo_result) (Receipt, error) {
-	if err := failure(result); err != nil {
-		return Receipt{Rejected: int(result.more)}, err
+func receipt(published C.psgo_published) (Receipt, error) {
+	if published.delivered < 0 {
+		return Receipt{Rejected: int(published.rejected)}, failed(ErrorCode(published.delivered), published.text)
 	}
-	return Receipt{Delivered: int(result.value), Rejected: int(result.more)}, nil
+	return Receipt{Delivered: int(published.delivered), Rejected: int(published.rejected)}, nil
 }
 
 // Publisher is the sending end of one topic. Any goroutine may use it, several at once. Close it; one that is forgotten is
@@ -82,9 +81,6 @@ func receipt(result C.psgo_result) (Receipt, error) {
 type Publisher struct {
 	topic string
 	home  string // "": the default store
-	waits bool
-	// Whether at most one channel matched the last message.
-	alone atomic.Bool
 	// Publishing holds it for reading, closing for writing.
 	mu     sync.RWMutex
 	handle C.psgo_publisher // 0: closed
@@ -116,7 +112,7 @@ func NewPublisher(topic string, options ...PublisherOption) (*Publisher, error) 
 	if err := failure(result); err != nil {
 		return nil, err
 	}
-	p := &Publisher{topic: topic, home: chosen.home, waits: chosen.fullTimeout > 0, handle: C.psgo_publisher(result.more)}
+	p := &Publisher{topic: topic, home: chosen.home, handle: C.psgo_publisher(result.more)}
 	runtime.SetFinalizer(p, (*Publisher).Close)
 	return p, nil
 }
@@ -144,37 +140,53 @@ func (p *Publisher) closed() error {
 // Publish publishes one message, as the function Publish does; with WithFullTimeout it waits that long for room in channels
 // that reject. ErrClosed after Close.
 func (p *Publisher) Publish(data []byte, headers ...Header) (Receipt, error) {
-	var text []byte
 	if len(headers) > 0 {
-		s := scratches.Get().(*scratch)
-		defer s.free()
-		var err error
-		if text, err = appendHeaders(s.text[:0], headers); err != nil {
-			return Receipt{}, err
-		}
-		s.text = text
+		return p.publishWith(data, headers)
 	}
+	// No defer, and nothing else here: nothing in between panics, and it would cost a tenth of the whole.
+	p.mu.RLock()
+	if p.handle == 0 {
+		p.mu.RUnlock()
+		return Receipt{}, p.closed()
+	}
+	size := C.size_t(len(data))
+	if size == 0 {
+		data = nothing[:]
+	}
+	published := C.psgo_publisher_publish(p.handle, (*C.uint8_t)(&data[0]), size)
+	p.mu.RUnlock()
+	if published.delivered < 0 {
+		return receipt(published)
+	}
+	return Receipt{Delivered: int(published.delivered), Rejected: int(published.rejected)}, nil
+}
+
+func (p *Publisher) publishWith(data []byte, headers []Header) (Receipt, error) {
+	s := scratches.Get().(*scratch)
+	defer s.free()
+	text, err := appendHeaders(s.text[:0], headers)
+	if err != nil {
+		return Receipt{}, err
+	}
+	s.text = text
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.handle == 0 {
 		return Receipt{}, p.closed()
 	}
-	return p.publish(data, text)
+	return receipt(p.publish(data, text))
 }
 
 // publish is for those who hold the lock. Headers are JSON text.
-func (p *Publisher) publish(data, headers []byte) (Receipt, error) {
-	size := len(data)
+func (p *Publisher) publish(data, headers []byte) C.psgo_published {
+	size := C.size_t(len(data))
 	if size == 0 {
 		data = nothing[:]
 	}
-	result := C.psgo_publisher_publish(p.handle, (*C.uint8_t)(&data[0]), C.size_t(size), chars(headers),
-		C.size_t(len(headers)), C.bool(p.waits), C.bool(p.alone.Load()))
-	// Seldom written, so that goroutines that publish side by side do not wait for its cache line.
-	if alone := result.value >= 0 && uint64(result.value)+uint64(result.more) <= 1; alone != p.alone.Load() {
-		p.alone.Store(alone)
+	if len(headers) == 0 {
+		return C.psgo_publisher_publish(p.handle, (*C.uint8_t)(&data[0]), size)
 	}
-	return receipt(result)
+	return C.psgo_publisher_publish_with(p.handle, (*C.uint8_t)(&data[0]), size, chars(headers), C.size_t(len(headers)))
 }
 
 const (
@@ -211,7 +223,7 @@ func (p *Publisher) PublishBatch(payloads [][]byte, headers ...Header) (int, err
 			s.lengths = append(s.lengths, uint32(len(payload)))
 		}
 		if len(s.lengths) == 0 {
-			if _, err := p.publish(payloads[handled], text); err != nil {
+			if _, err := receipt(p.publish(payloads[handled], text)); err != nil {
 				return handled, err
 			}
 			handled++
@@ -262,7 +274,7 @@ func (p *Publisher) packed(data []byte, lengths []uint32, headers []byte) (int, 
 		}
 		// The library adds the lengths up: it reads no more of the content than they say.
 		result := C.psgo_publisher_packed(p.handle, (*C.uint8_t)(&content[0]), (*C.uint32_t)(&lengths[0]),
-			C.size_t(len(lengths)), chars(headers), C.size_t(len(headers)), C.bool(p.waits))
+			C.size_t(len(lengths)), chars(headers), C.size_t(len(headers)))
 		// It stops short without a reason, and gives it when that message comes first.
 		if err := failure(result); err != nil {
 			return handled, err

@@ -13,8 +13,9 @@ const (
 	// one of their own.
 	fetchWords = 64 << 10 / 8
 	// Small contents are cut from pieces of this many bytes: an allocation for many. One kept message keeps its piece,
-	// so pieces are small.
+	// so pieces are small. In a flood, which has the garbage collector at work all the time, fewer are less to collect.
 	pieceBytes = 4 << 10
+	floodBytes = 16 << 10
 	pieceShare = pieceBytes / 4
 	recordHead = int(unsafe.Sizeof(C.ps_packed_record{}))
 )
@@ -131,7 +132,11 @@ func (q *queue) copied(data []byte) []byte {
 		return append(make([]byte, 0, len(data)), data...)
 	}
 	if len(q.piece) < len(data) {
-		q.piece = make([]byte, pieceBytes)
+		size := pieceBytes
+		if q.left*len(data) >= floodBytes {
+			size = floodBytes
+		}
+		q.piece = make([]byte, size)
 	}
 	mine := q.piece[:len(data):len(data)]
 	q.piece = q.piece[len(data):]

@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -17,9 +19,28 @@ static psgo_result result(int64_t value, uint64_t more) {
     return result;
 }
 
-static psgo_result published(int64_t value) {
-    return result(value, ps_last_rejected());
+static psgo_published published(int code) {
+    psgo_published answer = {code, ps_last_rejected(), NULL};
+    if (code < 0) {
+        answer.text = strdup(ps_last_error());
+    }
+    return answer;
 }
+
+/* Headers are refused: nothing was published, nobody rejected. */
+static psgo_published unpublished(int code) {
+    psgo_published answer = {code, 0, strdup(ps_last_error())};
+    return answer;
+}
+
+/* What a psgo_publisher is the address of. */
+struct publisher {
+    ps_publisher *publisher;
+    bool waits; /* it has a full_timeout */
+    /* Whether, as far as is known, at most one channel matches. Seldom written, so that threads that publish side by side do
+     * not wait for its cache line. */
+    atomic_bool alone;
+};
 
 psgo_result psgo_store_create(const char *home, uint32_t mode, const char *group) {
     ps_store_options options = PS_STORE_OPTIONS_INIT;
@@ -115,83 +136,119 @@ void psgo_headers_fill(const ps_headers *headers, psgo_header *items, size_t cou
 
 /* A publisher that waits for room gives up when its thread handles a signal, and Go's runtime sends its threads signals of
  * its own (preemption, profiling). They go to other threads, or come later. */
-static void mask(bool waits, sigset_t *before) {
-    if (waits) {
-        /* A fault is this thread's own: blocked, it would end the process without a word. */
-        static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
-        sigset_t others;
-        sigfillset(&others);
-        for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
-            sigdelset(&others, faults[i]);
-        }
-        pthread_sigmask(SIG_BLOCK, &others, before);
+static void mask(sigset_t *before) {
+    /* A fault is this thread's own: blocked, it would end the process without a word. */
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+    sigset_t others;
+    sigfillset(&others);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        sigdelset(&others, faults[i]);
     }
+    pthread_sigmask(SIG_BLOCK, &others, before);
 }
 
-static void unmask(bool waits, const sigset_t *before) {
-    if (waits) {
-        pthread_sigmask(SIG_SETMASK, before, NULL);
-    }
+static void unmask(const sigset_t *before) {
+    pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
-psgo_result psgo_publish(const char *topic, const uint8_t *data, size_t len, const char *json, size_t json_len) {
+psgo_published psgo_publish(const char *topic, const uint8_t *data, size_t len, const char *json, size_t json_len) {
     ps_headers *headers = NULL;
     int code = json_len == 0 ? 0 : ps_headers_parse(json, json_len, &headers);
     if (code < 0) {
-        return result(code, 0);
+        return unpublished(code);
     }
-    psgo_result answer = published(ps_publish(topic, data, len, headers));
+    psgo_published answer = published(ps_publish(topic, data, len, headers));
     ps_headers_free(headers);
     return answer;
 }
 
 psgo_result psgo_publisher_open(const char *topic, const char *home, uint32_t full_timeout_ms) {
+    struct publisher *opened = calloc(1, sizeof *opened);
+    if (opened == NULL) {
+        psgo_result failed = {PS_ERR_INTERNAL, 0, strdup("no memory for a publisher")};
+        return failed;
+    }
     ps_publisher_options options = PS_PUBLISHER_OPTIONS_INIT;
     options.full_timeout_ms = full_timeout_ms;
     options.home = home;
-    ps_publisher *publisher = NULL;
-    int code = ps_publisher_open(topic, &options, &publisher);
-    return result(code, (psgo_publisher)publisher);
-}
-
-void psgo_publisher_close(psgo_publisher publisher) {
-    ps_publisher_close((ps_publisher *)publisher);
-}
-
-psgo_result psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data, size_t len, const char *json,
-                                   size_t json_len, bool waits, bool alone) {
-    ps_headers *headers = NULL;
-    int code = json_len == 0 ? 0 : ps_headers_parse(json, json_len, &headers);
+    opened->waits = full_timeout_ms > 0;
+    int code = ps_publisher_open(topic, &options, &opened->publisher);
     if (code < 0) {
-        return result(code, 0);
+        free(opened);
+        opened = NULL;
     }
+    return result(code, (psgo_publisher)opened);
+}
+
+void psgo_publisher_close(psgo_publisher handle) {
+    struct publisher *publisher = (struct publisher *)handle;
+    ps_publisher_close(publisher->publisher);
+    free(publisher);
+}
+
+static __attribute__((noinline)) int publish_masked(struct publisher *publisher, const uint8_t *data, size_t len,
+                                                    const ps_headers *headers) {
+    sigset_t before;
+    mask(&before);
+    int code = ps_publisher_publish(publisher->publisher, data, len, headers);
+    unmask(&before);
+    return code;
+}
+
+static inline psgo_published publish(struct publisher *publisher, const uint8_t *data, size_t len, const ps_headers *headers) {
     /* Masking takes two system calls, three times as long as publishing. With one channel it can wait until a signal has
      * come: nobody has the message then, so it is published anew, with all of its time. With several, some would have it,
      * and the others' wait is over. (Of a second channel that has come since the last message and is full already, that
      * becomes true if a signal comes during just this wait: it counts as having refused.) */
-    code = waits && alone ? ps_publisher_publish((ps_publisher *)publisher, data, len, headers) : PS_ERR_INTERRUPTED;
-    if (code == PS_ERR_INTERRUPTED) {
-        sigset_t before;
-        mask(waits, &before);
-        code = ps_publisher_publish((ps_publisher *)publisher, data, len, headers);
-        unmask(waits, &before);
+    bool alone = atomic_load_explicit(&publisher->alone, memory_order_relaxed);
+    int code = PS_ERR_INTERRUPTED;
+    if (alone || !publisher->waits) {
+        code = ps_publisher_publish(publisher->publisher, data, len, headers);
     }
-    psgo_result answer = published(code);
+    if (code == PS_ERR_INTERRUPTED) {
+        code = publish_masked(publisher, data, len, headers);
+    }
+    psgo_published answer = published(code);
+    bool still = code >= 0 && (uint64_t)code + answer.rejected <= 1;
+    if (still != alone) {
+        atomic_store_explicit(&publisher->alone, still, memory_order_relaxed);
+    }
+    return answer;
+}
+
+psgo_published psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data, size_t len) {
+    return publish((struct publisher *)publisher, data, len, NULL);
+}
+
+psgo_published psgo_publisher_publish_with(psgo_publisher publisher, const uint8_t *data, size_t len, const char *json,
+                                        size_t json_len) {
+    ps_headers *headers = NULL;
+    int code = ps_headers_parse(json, json_len, &headers);
+    if (code < 0) {
+        return unpublished(code);
+    }
+    psgo_published answer = publish((struct publisher *)publisher, data, len, headers);
     ps_headers_free(headers);
     return answer;
 }
 
-psgo_result psgo_publisher_packed(psgo_publisher publisher, const uint8_t *data, const uint32_t *lengths, size_t count,
-                                  const char *json, size_t json_len, bool waits) {
+psgo_result psgo_publisher_packed(psgo_publisher handle, const uint8_t *data, const uint32_t *lengths, size_t count,
+                                  const char *json, size_t json_len) {
+    struct publisher *publisher = (struct publisher *)handle;
     ps_headers *headers = NULL;
     int code = json_len == 0 ? 0 : ps_headers_parse(json, json_len, &headers);
     if (code < 0) {
         return result(code, 0);
     }
     sigset_t before;
-    mask(waits, &before);
-    psgo_result answer = published(ps_publisher_publish_packed((ps_publisher *)publisher, data, lengths, count, headers));
-    unmask(waits, &before);
+    if (publisher->waits) {
+        mask(&before);
+    }
+    int64_t handled = ps_publisher_publish_packed(publisher->publisher, data, lengths, count, headers);
+    if (publisher->waits) {
+        unmask(&before);
+    }
+    psgo_result answer = result(handled, 0);
     ps_headers_free(headers);
     return answer;
 }

@@ -8,9 +8,16 @@
  * so that no call needs Go memory for it. */
 typedef struct psgo_result {
     int64_t value; /* as the library answered */
-    uint64_t more; /* bytes used or needed (fetch), channels that refused (publish), a handle (open) */
+    uint64_t more; /* bytes used or needed (fetch), a handle (open) */
     char *text;    /* for a negative value: the library's sentence, to be freed; NULL when memory is short */
 } psgo_result;
+
+/* An answer to one publish. It fits into two registers: what a larger one takes through memory is a tenth of the crossing. */
+typedef struct psgo_published {
+    int32_t delivered; /* how many channels took it, or an error */
+    uint32_t rejected; /* how many refused it */
+    char *text;        /* as in psgo_result */
+} psgo_published;
 
 /* Handles as numbers: cgo allocates, at each call, for a pointer to a type that the header does not define. */
 typedef uintptr_t psgo_channel;
@@ -47,14 +54,15 @@ void psgo_nap(uint64_t ns);
 psgo_result psgo_headers_parse(const char *json, size_t len, ps_headers **headers);
 void psgo_headers_fill(const ps_headers *headers, psgo_header *items, size_t count);
 
-psgo_result psgo_publish(const char *topic, const uint8_t *data, size_t len, const char *json, size_t json_len);
+psgo_published psgo_publish(const char *topic, const uint8_t *data, size_t len, const char *json, size_t json_len);
 /* `more`: the handle. */
 psgo_result psgo_publisher_open(const char *topic, const char *home, uint32_t full_timeout_ms);
-/* `waits`: the publisher has a full_timeout. `alone`: as far as is known, at most one channel matches. */
-psgo_result psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data, size_t len, const char *json,
-                                   size_t json_len, bool waits, bool alone);
+psgo_published psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data, size_t len);
+/* The same with headers: each argument costs those that have none. */
+psgo_published psgo_publisher_publish_with(psgo_publisher publisher, const uint8_t *data, size_t len, const char *json,
+                                        size_t json_len);
 psgo_result psgo_publisher_packed(psgo_publisher publisher, const uint8_t *data, const uint32_t *lengths, size_t count,
-                                  const char *json, size_t json_len, bool waits);
+                                  const char *json, size_t json_len);
 void psgo_publisher_close(psgo_publisher publisher);
 
 psgo_result psgo_topic_create(const char *topic, uint32_t messages, uint64_t bytes, int64_t ttl_ms, const char *home);

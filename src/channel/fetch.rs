@@ -21,7 +21,7 @@ impl Channel {
         if let Some(message) = self.next_from_ring()? {
             return Ok(Some(message));
         }
-        if !self.is_beside_due() {
+        if !self.is_beside_due(0) {
             return Ok(None);
         }
         let message = self.next_beside()?;
@@ -118,7 +118,10 @@ impl Channel {
                     count += taken;
                 }
             }
-            if count == max || !self.is_beside_due() {
+            if self.has_another_turn() {
+                continue;
+            }
+            if count == max || !self.is_beside_due(count) {
                 break;
             }
             match self.next_beside() {
@@ -177,7 +180,10 @@ impl Channel {
                     }
                 }
             }
-            if whole.is_none() && (records == 0 || self.is_beside_due()) {
+            if whole.is_none() && self.has_another_turn() {
+                continue;
+            }
+            if whole.is_none() && (records == 0 || self.is_beside_due(records)) {
                 whole = match self.next_beside() {
                     Ok(message) => message,
                     Err(error) if records == 0 => return Err(error.into()),

@@ -322,10 +322,11 @@ pub unsafe extern "C" fn ps_headers_json(headers: *const ps_headers) -> *const c
 /// Frees headers. NULL is ignored. Any thread, one at a time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ps_headers_free(headers: *mut ps_headers) {
+    if headers.is_null() {
+        return;
+    }
     infallible((), || {
-        if !headers.is_null() {
-            // SAFETY: not NULL, so what `into_raw` gave, not yet freed by the header's terms.
-            drop(unsafe { Box::from_raw(headers) });
-        }
+        // SAFETY: not NULL, so what `into_raw` gave, not yet freed by the header's terms.
+        drop(unsafe { Box::from_raw(headers) });
     })
 }

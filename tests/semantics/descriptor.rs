@@ -11,6 +11,7 @@ crate::transports::on_each_transport! {
     the_descriptor_is_readable_as_long_as_a_message_waits,
     the_descriptor_is_readable_for_who_does_not_fetch_until_there_is_none,
     a_descriptor_asked_for_late_is_readable_at_once,
+    the_descriptor_tells_of_what_comes_after_many,
     the_descriptor_is_readable_across_an_overflow,
     an_edge_triggered_epoll_wakes_for_every_message,
     an_interrupt_makes_the_descriptor_readable,
@@ -89,6 +90,26 @@ fn the_descriptor_is_readable_for_who_does_not_fetch_until_there_is_none(transpo
         assert_eq!(number(&next(&mut channel)), i);
     }
     assert!(channel.fetch().unwrap().is_none());
+    assert!(!readable(fd));
+}
+
+/// One fetch for each time that it is readable is enough, however many that brings, and whoever reads from the descriptor.
+fn the_descriptor_tells_of_what_comes_after_many(transport: Transport) {
+    let home = Home::with(transport);
+    let mut channel = home.open("a");
+    let fd = channel.fd().unwrap();
+    for takes_bytes in [false, true, false] {
+        publish(&home, 40);
+        assert!(readable(fd));
+        if takes_bytes {
+            channel.feed(&read(fd, 4096)).unwrap();
+        }
+        let count = channel.fetch_packed(&mut [0; 4096], Some(Duration::ZERO)).unwrap().0;
+        assert!(count >= 40, "{count}, {takes_bytes}");
+        publish(&home, 1);
+        assert!(readable(fd), "{takes_bytes}");
+    }
+    assert_eq!(drain(&mut channel).len(), 1);
     assert!(!readable(fd));
 }
 

@@ -119,13 +119,20 @@ func (c *channels) send(size, count, batch int) error {
 }
 
 func (c *channels) receive(size, count, batch int) error {
-	for count > 0 {
-		n, err := 1, error(nil)
-		if batch == 1 {
-			c.got[0], err = c.in.Receive(context.Background())
-		} else {
-			n, err = c.in.ReceiveBatch(context.Background(), c.got)
+	if batch == 1 {
+		for ; count > 0; count-- {
+			message, err := c.in.Receive(context.Background())
+			if err == nil {
+				err = check(message.Data, size)
+			}
+			if err != nil {
+				return err
+			}
 		}
+		return nil
+	}
+	for count > 0 {
+		n, err := c.in.ReceiveBatch(context.Background(), c.got)
 		if err != nil {
 			return err
 		}
