@@ -105,7 +105,7 @@ impl Load {
         connections.push(publisher);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
         for (index, connection) in connections.iter().enumerate() {
-            connection.stream.set_nonblocking(true).unwrap();
+            connection.poll();
             let mut flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
             flags.set(EpollFlags::EPOLLOUT, index == subscribers);
             epoll.add(&connection.stream, EpollEvent::new(flags, index as u64)).unwrap();

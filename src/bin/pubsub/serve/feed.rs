@@ -390,10 +390,32 @@ impl Feed {
         }
     }
 
+    /// What is published to the channel until it is next looked into need not ring its doorbell: for who is about to publish, and to
+    /// [hurry](Feed::hurry) it.
+    pub fn hush(self: Arc<Feed>) -> Hushed {
+        // Who has it is looking into it, and has no need of the doorbell meanwhile.
+        if let Ok(mut channel) = self.channel.try_lock() {
+            channel.disarm();
+        }
+        Hushed(self)
+    }
+
     /// Delivers what has just been published here, without waiting for the channel's doorbell.
     pub fn hurry(&self, published: &Texts) {
         if !matches!(self.pump(published), Pumped::All) {
             self.news.notify_one();
+        }
+    }
+}
+
+/// A feed whose doorbell may be silent. It must not outlive the poll of a task: others publish there, too.
+pub struct Hushed(Arc<Feed>);
+
+impl Drop for Hushed {
+    fn drop(&mut self) {
+        // Then nobody has hurried.
+        if std::thread::panicking() {
+            self.0.news.notify_one();
         }
     }
 }
