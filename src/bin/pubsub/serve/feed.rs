@@ -27,6 +27,10 @@ const BURST: usize = 256;
 const BURST_BYTES: usize = 1 << 20;
 /// So many sockets are written to by one task before it ends.
 const SHARE: usize = 32;
+/// But this many if each gets less than so many bytes: such writes are done before another thread is awake, which would only take
+/// the processor from receivers.
+const SHARE_OF_SHORT: usize = 128;
+const SHORT: usize = 4 << 10;
 /// See [`Feed::has_few`].
 const FEW: usize = 2;
 /// A channel that gives so many errors and no message has failed.
@@ -308,7 +312,8 @@ impl Feed {
         }
         // A write to a socket takes some microseconds: a share of them is done here, at once, the others by whatever thread of the
         // runtime is free.
-        let here = due.len().min(SHARE);
+        let bytes: usize = burst.iter().map(|delivery| delivery.frame.len()).sum();
+        let here = if bytes < SHORT && due.len() <= SHARE_OF_SHORT { due.len() } else { due.len().min(SHARE) };
         for share in due[here..].chunks(SHARE) {
             let share = share.to_vec();
             tokio::spawn(async move { share.iter().for_each(|queue| queue.flush()) });

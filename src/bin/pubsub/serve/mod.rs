@@ -10,6 +10,7 @@
 
 mod app;
 mod auth;
+mod awake;
 mod body;
 mod config;
 mod dashboard;
@@ -72,6 +73,7 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
     .close()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_park(awake::before_sleep)
         .build()
         .map_err(|error| Failure::io("starting the gateway's threads", &error))?;
     let result = runtime.block_on(serve(config));

@@ -8,26 +8,21 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::task::yield_now;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::protocol::frame::{Frame as Protocol, FrameHeader};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
+use super::awake::Pace;
+
 /// Read buffer of a connection. tungstenite's own 128 KiB would cost every idle connection as much.
 const READ_BUFFER: usize = 4 << 10;
 /// What one read takes at most. It lies on the stack while it is read, so it costs an idle connection nothing.
 const READ_MAX: usize = 16 << 10;
-
-/// What comes within this time comes soon: about as long as it takes to put a processor to sleep and to wake it.
-const SOON: Duration = Duration::from_micros(100);
-/// So often in a row it must have come soon for it to be waited for awake.
-const QUICK: u32 = 16;
 
 /// A text frame of the server's, which is not masked: the same bytes for everybody, in one piece, since each connection's write
 /// would pay for a second one.
@@ -99,8 +94,7 @@ pub struct Incoming {
     socket: OwnedReadHalf,
     context: WebSocketContext,
     buffers: Buffers,
-    /// How often in a row more has come [`SOON`], at most [`QUICK`].
-    quick: u32,
+    pace: Pace,
 }
 
 /// tungstenite's view of the socket.
@@ -158,7 +152,12 @@ impl Incoming {
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
         let context = WebSocketContext::new(Role::Server, Some(config));
-        Incoming { socket, context, buffers: Buffers { read: read.to_vec(), used: 0, answers: Vec::new() }, quick: 0 }
+        Incoming {
+            socket,
+            context,
+            buffers: Buffers { read: read.to_vec(), used: 0, answers: Vec::new() },
+            pace: Pace::new(),
+        }
     }
 
     /// The next of what was read.
@@ -181,18 +180,9 @@ impl Incoming {
     pub async fn read(&mut self) -> bool {
         // An idle connection keeps no memory of what it sent.
         (self.buffers.read, self.buffers.used) = (Vec::new(), 0);
-        let begin = Instant::now();
-        if self.quick == QUICK && std::env::var_os("SPIN").is_some() {
-            while begin.elapsed() < SOON {
-                let read = poll_fn(|cx| Poll::Ready(self.poll_read(cx))).await;
-                if let Poll::Ready(read) = read {
-                    return read;
-                }
-                yield_now().await;
-            }
-        }
+        self.pace.waits(self.socket.as_ref());
         let read = poll_fn(|cx| self.poll_read(cx)).await;
-        self.quick = if begin.elapsed() < SOON { QUICK.min(self.quick + 1) } else { 0 };
+        self.pace.came(self.buffers.read.len());
         read
     }
 
