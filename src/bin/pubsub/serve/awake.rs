@@ -20,8 +20,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 const SOON: Duration = Duration::from_micros(100);
 /// And it is no more than this: who sends many messages at once is served best by many at once, for which a nap is good.
 const LITTLE: usize = 1 << 10;
-/// So often in a row it must have come soon.
+/// So often in a row it must have come soon, and four times as often after each time that a thread was awake in vain, up to the
+/// other: where programs compete for the processors, whoever lets them have one gets it back in a millisecond.
 const QUICK: u32 = 16;
+const QUICK_MAX: u32 = 1 << 16;
 /// So many connections are waited for at most.
 const WATCHED_MAX: usize = 16;
 
@@ -44,6 +46,8 @@ pub struct Pace {
     since: Instant,
     /// How often in a row it was.
     quick: u32,
+    /// How often it must have been for a thread to be awake for it.
+    wanted: u32,
     /// A duplicate, as long as it is quick: the connection may be closed while a thread looks.
     socket: Option<Arc<OwnedFd>>,
 }
@@ -51,13 +55,13 @@ pub struct Pace {
 impl Pace {
     /// Not known yet.
     pub fn new() -> Pace {
-        Pace { since: Instant::now(), quick: 0, socket: None }
+        Pace { since: Instant::now(), quick: 0, wanted: QUICK, socket: None }
     }
 
     /// From now on the connection waits for what comes.
     pub fn waits(&mut self, socket: &impl AsFd) {
         self.since = Instant::now();
-        if self.quick < QUICK {
+        if self.quick < self.wanted {
             return;
         }
         if self.socket.is_none() {
@@ -76,8 +80,14 @@ impl Pace {
         if let Some(socket) = &self.socket {
             watched().retain(|watched| watched.socket.as_ptr() != Arc::as_ptr(socket));
         }
-        if bytes <= LITTLE && self.since.elapsed() < SOON {
-            self.quick = QUICK.min(self.quick + 1);
+        let (is_soon, was_watched) = (self.since.elapsed() < SOON, self.socket.is_some());
+        match (is_soon, was_watched) {
+            (true, true) => self.wanted = QUICK.max(self.wanted - 1),
+            (false, true) => self.wanted = QUICK_MAX.min(self.wanted * 4),
+            (_, false) => {}
+        }
+        if is_soon && bytes <= LITTLE {
+            self.quick = QUICK_MAX.min(self.quick + 1);
         } else {
             (self.quick, self.socket) = (0, None);
         }
