@@ -4,6 +4,12 @@
 # A step is a line of STEPS: its name, the seconds it may take, its command. To add one, add a line. What a step
 # prints like cargo ("test result: ok. 3 passed; 0 failed; ...") is added to the totals; a step without such a line
 # counts as one. The last line says "N passed, N failed"; the exit code is non-zero if anything failed.
+
+# Tests send signals, some of which whoever started this may ignore (nohup, a job in the background), and so would everything here.
+if [ -n "$(trap -p)" ]; then
+    exec env --default-signal "$0" "$@"
+fi
+
 source "$(dirname "$0")/lib.sh"
 
 STEPS="

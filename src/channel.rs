@@ -226,7 +226,9 @@ impl Channel {
         made.settling.end();
         // Now that what is new waits in its queue.
         if let Some(beginning) = beginning {
-            channel.replay = Replay::open(&channel.store, &pattern, beginning)?;
+            let joined_us = clock::wall_us();
+            channel.inbox.shared().0.set_joined(joined_us);
+            channel.replay = Replay::open(&channel.store, &pattern, beginning, joined_us)?;
         }
         Ok(channel)
     }

@@ -19,6 +19,7 @@
 //! | 56, 57 | messages received, entries malformed | receiver |
 //! | 58 | for how many subscribers the channel stands | receiver |
 //! | 59 | 1: libpubsub publishers pass it by, for it only wants what formix-pubsub programs publish | receiver, before the channel can be seen |
+//! | 60 | since when it can be seen, microseconds since the epoch, if it reads histories first; 0: it does not, or has not begun to | receiver |
 //!
 //! The receiver holds the lock of byte 0 of this file from before the channel can be seen until it is gone; a channel
 //! whose lock is free is dead for ever, since no channel is opened twice.
@@ -75,6 +76,7 @@ const W_RECEIVED: usize = 56;
 const W_MALFORMED: usize = 57;
 const W_SUBSCRIBERS: usize = 58;
 const W_FOR_FOREIGN: usize = 59;
+const W_JOINED: usize = 60;
 const W_PATTERN: usize = 128;
 
 /// What a full channel does with the next message.
@@ -305,6 +307,16 @@ impl Control {
 
     pub(crate) fn set_subscribers(&self, subscribers: u64) {
         self.figure(W_SUBSCRIBERS).store(subscribers, Relaxed);
+    }
+
+    /// It is about to read histories. The count of openings that follows (`history::note_opening`) orders it.
+    pub(crate) fn set_joined(&self, us: u64) {
+        self.figure(W_JOINED).store(us, Relaxed);
+    }
+
+    /// Since when it can be seen, if it reads histories first; else 0.
+    pub(crate) fn joined_us(&self) -> u64 {
+        self.figure(W_JOINED).load(Relaxed)
     }
 
     pub(crate) fn count_malformed(&self) {

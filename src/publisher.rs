@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod lane;
+mod recording;
 mod sending;
 
 use std::cell::Cell;
@@ -22,7 +23,8 @@ use crate::sys::exclusive::Exclusive;
 use crate::sys::fork;
 use crate::topic::validate_topic;
 use lane::{Lane, Terms};
-pub(crate) use sending::{announce_deletion, record};
+pub(crate) use recording::Recording;
+pub(crate) use sending::announce_deletion;
 
 /// How to open a publisher.
 #[derive(Debug, Clone, Default)]

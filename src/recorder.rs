@@ -12,7 +12,7 @@ use crate::control::Transport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{self, Appended, Appender};
 use crate::message::MessageKind;
-use crate::publisher;
+use crate::publisher::Recording;
 use crate::store::Store;
 use crate::sys::directory::EntryPath;
 use crate::sys::fd::Fd;
@@ -31,6 +31,7 @@ pub struct Recorder {
     store: Arc<Store>,
     channel: Channel,
     appender: Appender,
+    recording: Recording,
     /// Its lock says that there is a recorder.
     _held: Fd,
 }
@@ -70,9 +71,10 @@ impl Recorder {
             home: Some(store.home().to_path_buf()),
             ..ChannelOptions::default()
         };
+        let recording = Recording::new();
         let channel = Channel::open_for_foreign(topic, &options)?;
         channel.set_subscribers(0);
-        Ok(Some(Recorder { store, channel, appender, _held: held }))
+        Ok(Some(Recorder { store, channel, appender, recording, _held: held }))
     }
 
     /// The topic.
@@ -95,7 +97,7 @@ impl Recorder {
             }
             // One that has a place is in a history already.
             if message.epoch() == 0 {
-                match publisher::record(&self.store, &self.appender, &message) {
+                match self.recording.record(&self.store, &self.appender, &message) {
                     Appended::At(_) | Appended::NoSpace => recorded += 1,
                     Appended::Gone => return Err(deleted(self.topic())),
                     Appended::Failed(error) => return Err(error),

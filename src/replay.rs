@@ -6,6 +6,10 @@
 //! given (older than the last N) began its way before the channel was open. And a publisher that found its channels before it
 //! appended looks again if a channel began to read the history meanwhile ([`history::note_opening`]).
 //!
+//! formix-pubsub programs know no histories: what they publish has no place when it comes live, and is put into the history by the
+//! topic's recorder, which also sends it, with its place, to channels that joined after it was made (`publisher::recording`). So
+//! such a message may come up to three ways; those that were made before the channel joined are known by id and time.
+//!
 //! Histories are read piece by piece, and several of them merged by time; each keeps its own order. What a history gives up
 //! before it was read is counted in the next message's `dropped_before`.
 
@@ -31,7 +35,7 @@ use crate::topics::Resume;
 const AHEAD: usize = 1 << 20;
 /// formix-pubsub messages have no place in a history when they come live; those that came into it this long before are
 /// remembered by their ids.
-const FOREIGN_US: u64 = 60_000_000;
+pub(crate) const FOREIGN_US: u64 = 60_000_000;
 
 /// From where a channel begins.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +55,8 @@ pub(crate) struct Replay {
     ahead: usize,
     /// Messages that went before the next one.
     lost: u64,
+    /// Since when the channel can be seen.
+    joined_us: u64,
 }
 
 /// What of a topic came from its history.
@@ -59,7 +65,7 @@ struct Cut {
     epoch: u64,
     /// The offset from which on messages come live.
     end: u64,
-    /// Ids and times of formix-pubsub messages, whose ids alone are not unique.
+    /// Ids and times of formix-pubsub messages that have come and may come again. Their ids alone are not unique.
     foreign: HashSet<(u64, i64)>,
 }
 
@@ -78,7 +84,13 @@ struct Cursor {
 
 impl Replay {
     /// For a channel that is open. `None`: there is nothing to replay, and nothing to drop.
-    pub(crate) fn open(store: &Store, pattern: &Pattern, beginning: Beginning) -> Result<Option<Box<Replay>>> {
+    /// `joined_us`: the channel can be seen since then at the latest.
+    pub(crate) fn open(
+        store: &Store,
+        pattern: &Pattern,
+        beginning: Beginning,
+        joined_us: u64,
+    ) -> Result<Option<Box<Replay>>> {
         let base = store.base();
         let mut topics = Vec::new();
         if pattern.is_exact() {
@@ -94,8 +106,14 @@ impl Replay {
             });
             list.map_err(|e| Error::os(format_args!("listing the store {}", store.home().display()), e))?;
         }
-        let mut replay =
-            Replay { cursors: Vec::new(), order: BinaryHeap::new(), cuts: HashMap::new(), ahead: AHEAD, lost: 0 };
+        let mut replay = Replay {
+            cursors: Vec::new(),
+            order: BinaryHeap::new(),
+            cuts: HashMap::new(),
+            ahead: AHEAD,
+            lost: 0,
+            joined_us,
+        };
         for topic in topics {
             // The channel is there; the history's end comes after this.
             let noted = match history::note_opening(base, &topic) {
@@ -228,16 +246,21 @@ impl Replay {
         Some(self.told(message))
     }
 
-    fn has_come(&self, message: &Message) -> bool {
-        let epoch = message.epoch();
-        if message.kind() != MessageKind::Data || (epoch == 0 && is_native(message.id())) {
+    fn has_come(&mut self, message: &Message) -> bool {
+        let (epoch, is_foreign) = (message.epoch(), !is_native(message.id()));
+        if message.kind() != MessageKind::Data || (epoch == 0 && !is_foreign) {
             return false;
         }
-        match self.cuts.get(message.topic()) {
-            Some(cut) if epoch == 0 => cut.foreign.contains(&(message.id(), message.timestamp_us())),
-            Some(cut) => epoch == cut.epoch && message.offset() < cut.end,
-            None => false,
+        let Some(cut) = self.cuts.get_mut(message.topic()) else { return false };
+        if epoch == cut.epoch && message.offset() < cut.end {
+            return true;
         }
+        if !is_foreign {
+            return false;
+        }
+        let identity = (message.id(), message.timestamp_us());
+        let is_old = message.timestamp_us().max(0) as u64 <= self.joined_us;
+        if is_old { !cut.foreign.insert(identity) } else { cut.foreign.contains(&identity) }
     }
 
     /// With what went before it.

@@ -132,6 +132,11 @@ impl Outbox {
         self.control.as_ref().is_some_and(|control| control.terms().for_foreign)
     }
 
+    /// Since when its channel can be seen, microseconds since the epoch, if that reads histories first; else 0.
+    pub(crate) fn joined_us(&self) -> u64 {
+        self.control.as_ref().map_or(0, |control| control.joined_us())
+    }
+
     /// Whether a message for the ring lies in a file, which must be [linked](Outbox::deliver_file) then.
     pub(crate) fn wants_file(&self, record: &Record<'_>) -> bool {
         self.ring.as_ref().is_some_and(|ring| ring.wants_file(record.len()))

@@ -16,8 +16,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::page::Terms;
@@ -35,26 +33,27 @@ const TAGS: u32 = 4;
 pub(crate) struct Entry<'a> {
     pub id: u64,
     pub timestamp_us: u64,
-    pub headers_json: &'a str,
+    /// As they are stored: nothing for `{}`.
+    pub headers: &'a [u8],
     pub data: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
+    #[inline]
+    pub(crate) fn new(id: u64, timestamp_us: u64, headers_json: &'a str, data: &'a [u8]) -> Entry<'a> {
+        let headers = if headers_json == "{}" { b"" } else { headers_json.as_bytes() };
+        Entry { id, timestamp_us, headers, data }
+    }
+
     /// Of a message as channels get it.
     #[inline]
     pub(crate) fn of(record: &Record<'a>) -> Entry<'a> {
-        let Record { id, timestamp_us, headers_json, data, .. } = *record;
-        Entry { id, timestamp_us, headers_json, data }
+        Entry::new(record.id, record.timestamp_us, record.headers_json, record.data)
     }
 
     /// Of one that was read from a file.
     pub(super) fn of_message(message: &'a Message) -> Entry<'a> {
-        Entry {
-            id: message.id(),
-            timestamp_us: message.timestamp_us() as u64,
-            headers_json: message.headers_json(),
-            data: message.data(),
-        }
+        Entry::new(message.id(), message.timestamp_us() as u64, message.headers_json(), message.data())
     }
 
     /// The tags that the file of this message may have; `None`: any.
@@ -67,31 +66,27 @@ impl<'a> Entry<'a> {
         Some((0..TAGS).map(move |more| tag.wrapping_add(more)))
     }
 
-    fn headers(&self) -> &[u8] {
-        if self.headers_json == "{}" { b"" } else { self.headers_json.as_bytes() }
-    }
-
     #[inline]
     pub(super) fn len(&self) -> usize {
-        HEAD + self.headers().len() + self.data.len()
+        HEAD + self.headers.len() + self.data.len()
     }
 
     /// What stands before headers and content.
     #[inline]
     pub(super) fn head(&self, terms: &Terms) -> [u64; HEAD / 8] {
-        let lengths = pair(self.headers().len() as u32, self.data.len() as u32);
+        let lengths = pair(self.headers.len() as u32, self.data.len() as u32);
         let rest = [self.id, self.timestamp_us, lengths];
-        [sum(terms, rest, self.headers(), self.data), rest[0], rest[1], rest[2]]
+        [sum(terms, rest, self.headers, self.data), rest[0], rest[1], rest[2]]
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&self, head: &[u64; HEAD / 8], memory: &impl Memory, at: usize) {
         // By words: what was just stored by parts is slow to be copied whole. Records begin at multiples of 16 bytes.
-        head.iter().enumerate().for_each(|(i, &word)| memory.word(at / 8 + i).store(word, Relaxed));
-        if !self.headers().is_empty() {
-            memory.copy_in(at + HEAD, self.headers());
+        memory.store_words(at / 8, head);
+        if !self.headers.is_empty() {
+            memory.copy_in(at + HEAD, self.headers);
         }
-        memory.copy_in(at + HEAD + self.headers().len(), self.data);
+        memory.copy_in(at + HEAD + self.headers.len(), self.data);
     }
 }
 

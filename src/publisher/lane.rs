@@ -400,7 +400,7 @@ impl Lane {
             }
             Some(KeptHistory { appender, sender, openings }) => {
                 let mut stopped = None;
-                let entry = Entry { id: first, timestamp_us: now_us, headers_json: headers, data: b"" };
+                let entry = Entry::new(first, now_us, headers, b"");
                 let appended = appender.append_run_by(sender, base, (entry, payloads), now_us, |i, offset| {
                     // In this order, for each message: see `deliver`.
                     let now = appender.openings();

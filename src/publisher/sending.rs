@@ -11,7 +11,7 @@ use super::lane::Line;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{self, Delivery, FileMode, MessageFile, Outbox};
 use crate::history::{Appended, Appender, Entry};
-use crate::message::{DELETED, Message, v1};
+use crate::message::{DELETED, v1};
 use crate::ring::Record;
 use crate::store::{Store, note_used};
 use crate::sys::clock::{Deadline, Moment};
@@ -101,6 +101,8 @@ pub(super) struct Sending<'a> {
     file: Option<MessageFile>,
     /// It is news of this library's, which formix-pubsub channels would take for a message.
     is_news: bool,
+    /// It is a formix-pubsub program's, which may have brought it there already.
+    is_brought: bool,
 }
 
 /// What became of a message in one channel.
@@ -111,7 +113,22 @@ enum Outcome {
 
 impl<'a> Sending<'a> {
     pub(super) fn new(store: &'a Store, record: Record<'a>, now: Moment, keeps: bool) -> Sending<'a> {
-        Sending { store, record, now, keeps, prefix: Vec::new(), mode: None, file: None, is_news: false }
+        Sending {
+            store,
+            record,
+            now,
+            keeps,
+            prefix: Vec::new(),
+            mode: None,
+            file: None,
+            is_news: false,
+            is_brought: false,
+        }
+    }
+
+    /// A formix-pubsub program's.
+    pub(super) fn of_another(store: &'a Store, record: Record<'a>) -> Sending<'a> {
+        Sending { is_brought: true, ..Sending::new(store, record, Moment::now(), false) }
     }
 
     /// Puts it into this history, or has the history note that it lacks one.
@@ -315,6 +332,8 @@ impl<'a> Sending<'a> {
                 // Earlier receivers were faster than this publish: the others get the same message in a new file. Or it
                 // takes one with a name.
                 Delivery::FileSpent => self.file = None,
+                // It is there.
+                Delivery::IdTaken if self.is_brought => return Outcome::Settled,
                 Delivery::IdTaken => {
                     // The channels that have the file keep its id: the others get a file with a new one.
                     if let Err(error) = self.renumber() {
@@ -464,20 +483,4 @@ pub(crate) fn announce_deletion(store: &Store, topic: &str, epoch: u64) -> Resul
     let result = sending.send_to_all(&mut lines, None, NEWS_WAIT, &mut Tally::new(topic, 0));
     sending.finish();
     result
-}
-
-/// Puts a message of another program into a history.
-pub(crate) fn record(store: &Store, appender: &Appender, message: &Message) -> Appended {
-    let record = Record {
-        id: message.id(),
-        timestamp_us: message.timestamp_us().max(0) as u64,
-        topic: message.topic(),
-        headers_json: message.headers_json(),
-        data: message.data(),
-        managed: None,
-    };
-    let mut sending = Sending::new(store, record, Moment::now(), false);
-    let appended = sending.append(appender);
-    sending.finish();
-    appended
 }

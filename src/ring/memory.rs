@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::sync::AtomicU64;
 
@@ -10,6 +11,11 @@ use super::sync::AtomicU64;
 pub(crate) trait Memory {
     /// A word; panics beyond the end.
     fn word(&self, index: usize) -> &AtomicU64;
+
+    /// Stores words that follow each other, Relaxed; panics beyond the end.
+    fn store_words(&self, index: usize, values: &[u64]) {
+        values.iter().enumerate().for_each(|(i, &value)| self.word(index + i).store(value, Relaxed));
+    }
 
     /// Compares and swaps the two words from `index` (even) on, as one; SeqCst.
     fn swap_pair(&self, index: usize, from: (u64, u64), to: (u64, u64)) -> bool;

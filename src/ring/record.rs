@@ -56,7 +56,7 @@ impl Record<'_> {
         // By words: what was just stored by parts is slow to be copied whole. Records begin at multiples of 16 bytes.
         let head = self.head();
         let words = if self.managed.is_some() { &head[..] } else { &head[..HEAD / 8] };
-        words.iter().enumerate().for_each(|(i, &word)| memory.word(at / 8 + i).store(word, Relaxed));
+        memory.store_words(at / 8, words);
         let mut at = at + words.len() * 8;
         for part in [self.topic.as_bytes(), self.headers(), self.data] {
             memory.copy_in(at, part);

@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Acquire};
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 
 use super::{Locks, Memory, Source};
 use crate::sys::directory::read_at;
@@ -36,6 +36,12 @@ impl Memory for SharedMemory {
     #[inline]
     fn word(&self, index: usize) -> &AtomicU64 {
         self.map.word(index)
+    }
+
+    #[inline]
+    fn store_words(&self, index: usize, values: &[u64]) {
+        let words = self.map.words(index, values.len());
+        words.iter().zip(values).for_each(|(word, &value)| word.store(value, Relaxed));
     }
 
     #[inline]

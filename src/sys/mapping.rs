@@ -51,6 +51,14 @@ impl Mapping {
         // SAFETY: within the mapping, which is page-aligned and lives as long as `self`.
         unsafe { self.address.add(index).as_ref() }
     }
+
+    /// Words that follow each other.
+    #[inline]
+    pub(crate) fn words(&self, index: usize, count: usize) -> &[AtomicU64] {
+        assert!(index <= self.words && count <= self.words - index, "words {index}.. of a mapping of {}", self.words);
+        // SAFETY: within the mapping, which is page-aligned and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.address.add(index).as_ptr(), count) }
+    }
 }
 
 impl Mapping {

@@ -5,11 +5,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::iter::Peekable;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use pubsub::{Channel, ChannelOptions, ErrorKind, FullPolicy, Message, MessageKind, Pattern};
 use tokio::sync::Notify;
@@ -33,6 +34,10 @@ const SHARE_OF_SHORT: usize = 128;
 const SHORT: usize = 4 << 10;
 /// See [`Feed::has_few`].
 const FEW: usize = 2;
+/// What formix-pubsub programs publish is in a history later than this only if its recorder is held up; and so many of these
+/// messages are remembered at most.
+const RECORDED_WITHIN: Duration = Duration::from_secs(1);
+const RECENT_MAX: usize = 4096;
 /// A channel that gives so many errors and no message has failed.
 const CORRUPT_MAX: u32 = 100;
 
@@ -53,6 +58,8 @@ pub struct Delivery {
     pub missed: u64,
     /// It says that the topic is deleted.
     pub is_end: bool,
+    /// A formix-pubsub program published it.
+    pub is_foreign: bool,
 }
 
 impl Delivery {
@@ -81,6 +88,7 @@ impl Delivery {
         };
         Delivery {
             frame: text.into(),
+            is_foreign: !is_end && is_of_formix(message.id()),
             topic: if pattern.is_exact { Arc::default() } else { message.topic().into() },
             pattern: pattern.text.clone(),
             position,
@@ -101,6 +109,7 @@ impl Delivery {
             identity: (0, 0),
             missed: 0,
             is_end: false,
+            is_foreign: false,
         }
     }
 }
@@ -132,7 +141,7 @@ pub type Floors = HashMap<Arc<str>, Position>;
 pub struct Replayed {
     /// Up to where.
     pub floors: Floors,
-    /// Messages of formix-pubsub among it that may still come live.
+    /// Messages of formix-pubsub that it has, or that are older than what it is to get, and that may still come live.
     pub foreign: HashSet<Identity>,
 }
 
@@ -197,6 +206,8 @@ pub struct Feed {
     limit: usize,
     channel: Mutex<Channel>,
     members: Mutex<Vec<Joined>>,
+    /// What formix-pubsub programs published lately and came live, perhaps before it was in a history. Changes with `members` locked.
+    recent: Mutex<VecDeque<(Instant, Arc<Delivery>)>>,
     turn: Mutex<Turn>,
     is_wanted: AtomicBool,
     news: Notify,
@@ -227,6 +238,7 @@ impl Feed {
             limit,
             channel: Mutex::new(channel),
             members: Mutex::new(Vec::new()),
+            recent: Mutex::default(),
             turn: Mutex::default(),
             is_wanted: AtomicBool::new(false),
             news: Notify::new(),
@@ -246,13 +258,19 @@ impl Feed {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// A new member, which holds back what no history has until it has [caught up](Feed::settle).
-    pub fn join(&self, queue: &Arc<Queue>, overflow: frames::Overflow) -> Member {
+    /// A new member, which holds back what no history has until it has [caught up](Feed::settle). Answers what came before it
+    /// and is held back as well, since it may be on its way to a history.
+    pub fn join(&self, queue: &Arc<Queue>, overflow: frames::Overflow) -> (Member, Vec<Arc<Delivery>>) {
         let member = Member { number: NUMBER.fetch_add(1, Ordering::Relaxed), overflow };
-        let holding = Holding::Unmanaged(Vec::new());
-        let joined = Joined { member, queue: Arc::clone(queue), replayed: Replayed::default(), holding };
-        self.change(|members| members.push(joined));
-        member
+        let mut early = Vec::new();
+        self.change(|members| {
+            let mut recent = locked(&self.recent);
+            forget(&mut recent);
+            early.extend(recent.iter().map(|(_, delivery)| Arc::clone(delivery)));
+            let holding = Holding::Unmanaged(early.clone());
+            members.push(Joined { member, queue: Arc::clone(queue), replayed: Replayed::default(), holding });
+        });
+        (member, early)
     }
 
     /// From now on the member holds back everything.
@@ -305,11 +323,20 @@ impl Feed {
     }
 
     fn deliver(&self, burst: &[Arc<Delivery>], due: &mut Vec<Arc<Queue>>) {
-        for joined in locked(&self.members).iter_mut() {
+        let mut members = locked(&self.members);
+        for joined in members.iter_mut() {
             if joined.accept(burst) {
                 due.push(Arc::clone(&joined.queue));
             }
         }
+        let mut unrecorded =
+            burst.iter().filter(|delivery| delivery.is_foreign && delivery.position.is_none()).peekable();
+        if unrecorded.peek().is_some() {
+            let (mut recent, now) = (locked(&self.recent), Instant::now());
+            recent.extend(unrecorded.map(|delivery| (now, Arc::clone(delivery))));
+            forget(&mut recent);
+        }
+        drop(members);
         // A write to a socket takes some microseconds: a share of them is done here, at once, the others by whatever thread of the
         // runtime is free.
         let bytes: usize = burst.iter().map(|delivery| delivery.frame.len()).sum();
@@ -422,6 +449,23 @@ impl Drop for Hushed {
         if std::thread::panicking() {
             self.0.news.notify_one();
         }
+    }
+}
+
+/// Whether a formix-pubsub program made this id: microseconds since 1970, unlike ours, which are shifted (docs/store-format.md).
+fn is_of_formix(id: u64) -> bool {
+    id >> 56 == 0
+}
+
+fn forget(recent: &mut VecDeque<(Instant, Arc<Delivery>)>) {
+    let is_over = |recent: &VecDeque<(Instant, _)>| {
+        recent.len() > RECENT_MAX || recent.front().is_some_and(|(came, _)| came.elapsed() > RECORDED_WITHIN)
+    };
+    while is_over(recent) {
+        recent.pop_front();
+    }
+    if recent.is_empty() {
+        *recent = VecDeque::new();
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pubsub::Pattern;
 
-use super::feed::Feed;
+use super::feed::{Delivery, Feed};
 use super::frames::Overflow;
 use super::queue::{Member, Queue};
 
@@ -37,13 +37,14 @@ impl Hub {
         self.limit
     }
 
-    /// Joins the pattern's feed, the first time opening it. Within the runtime; blocks for file operations.
+    /// Joins the pattern's feed, the first time opening it; with what came [early](Feed::join). Within the runtime; blocks for file
+    /// operations.
     pub fn enter(
         &self,
         pattern: &Pattern,
         queue: &Arc<Queue>,
         overflow: Overflow,
-    ) -> pubsub::Result<(Arc<Feed>, Member)> {
+    ) -> pubsub::Result<(Arc<Feed>, Member, Vec<Arc<Delivery>>)> {
         let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         let feed = match feeds.get(pattern.as_str()).filter(|feed| !feed.is_closed()) {
             Some(feed) => Arc::clone(feed),
@@ -53,8 +54,8 @@ impl Hub {
                 feed
             }
         };
-        let member = feed.join(queue, overflow);
-        Ok((feed, member))
+        let (member, early) = feed.join(queue, overflow);
+        Ok((feed, member, early))
     }
 
     /// The feed of a topic, if somebody here subscribes to it.

@@ -1,7 +1,9 @@
 //! How a subscriber joins a feed: what the history has, then everything newer; no gap, none twice.
 //!
 //! 1. The member joins the feed, which holds back for it the messages that no history has. From here on nothing is lost:
-//!    what is published to a managed topic stands in its history before any channel hears of it.
+//!    what is published to a managed topic stands in its history before any channel hears of it. Only what formix-pubsub programs
+//!    publish comes live first, and is put into the history by a recorder a moment later: what came so just before is held back, too,
+//!    unless the history has it by now.
 //! 2. It is answered, and the histories are sent page by page, each when there is room in its queue.
 //! 3. When little is missing (at the beginning, mostly), the feed holds back everything, and what came meanwhile is read once more.
 //! 4. The feed hands over what it held back and everything from then on, except what lies before the positions reached, and
@@ -80,11 +82,15 @@ pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missin
                 Missing::Fail => drop(pubsub::topic_stats(pattern.as_str(), home.as_deref())?),
             }
         }
-        let (feed, member) = hub.enter(&pattern, &queue, request.overflow)?;
+        let (feed, member, early) = hub.enter(&pattern, &queue, request.overflow)?;
         let subscription = Subscription { hub, feed, member };
         let replay = request.replay_last.unwrap_or(REPLAY_DEFAULT);
         let (mut replayed, mut begin) = (Replayed::default(), Begin { position: None, recovered: None });
         let mut behind = 0_u64;
+        // Who wants nothing of the past gets none of it that may never have a place in the history.
+        let wants_past = replay > 0 || request.since.is_some();
+        replayed.foreign.extend(early.iter().filter(|_| !wants_past).map(|delivery| delivery.identity));
+        let mut early: Vec<_> = if wants_past { early } else { Vec::new() };
         for stats in managed::matching(&pattern, home.as_deref())? {
             let mut from = managed::before_last(&stats, replay);
             if pattern.is_exact() {
@@ -100,9 +106,14 @@ pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missin
                 begin.position = Some(from);
             }
             behind = behind.saturating_add(stats.next_offset.saturating_sub(1).saturating_sub(from.offset));
-            let topic = if pattern.is_exact() { Arc::default() } else { stats.topic.as_str().into() };
+            let topic: Arc<str> = if pattern.is_exact() { Arc::default() } else { stats.topic.as_str().into() };
+            let (here, elsewhere) = early.into_iter().partition(|delivery| delivery.topic == topic);
+            early = elsewhere;
+            replayed.foreign.extend(managed::recorded(&stats, home.as_deref(), here)?);
             replayed.floors.insert(topic, from);
         }
+        // No history has a past of the others.
+        replayed.foreign.extend(early.iter().map(|delivery| delivery.identity));
         // Before it is answered: then what is published behind the answer comes also from a topic that is deleted at once.
         let holds_all = behind <= NEAR;
         if holds_all {
@@ -202,7 +213,7 @@ impl Joining {
         for message in &slice.messages {
             let mut delivery = Delivery::new(message, false, &pattern, limit);
             delivery.missed = 0;
-            if is_of_formix(message.id()) && message.timestamp_us().unsigned_abs() as u128 + FOREIGN_US >= now {
+            if delivery.is_foreign && message.timestamp_us().unsigned_abs() as u128 + FOREIGN_US >= now {
                 self.replayed.foreign.insert(delivery.identity);
             }
             if !self.queue.send(Outgoing::Message(Arc::new(delivery))).await {
@@ -214,9 +225,4 @@ impl Joining {
         }
         true
     }
-}
-
-/// Whether a formix-pubsub program made this id: microseconds since 1970, unlike ours, which are shifted (docs/store-format.md).
-fn is_of_formix(id: u64) -> bool {
-    id >> 56 == 0
 }

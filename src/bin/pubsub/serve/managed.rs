@@ -2,10 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use pubsub::{ErrorKind, HistorySlice, Pattern, TopicOptions, TopicStats};
 
+use super::feed::{Delivery, Identity};
 use super::frames::Position;
 
 /// A page of a history is at most so many messages and about so many bytes.
@@ -53,6 +56,29 @@ pub fn page(topic: &str, home: Option<&Path>, behind: Position) -> pubsub::Resul
     let max = (PAGE_BYTES / average.max(1)).clamp(1, PAGE_MESSAGES);
     let slice = found(pubsub::topic_history_from(topic, home, behind.offset.saturating_add(1), max as usize))?;
     Ok(slice.filter(|slice| slice.epoch == behind.epoch))
+}
+
+/// Which of these messages of formix-pubsub programs the topic's history has by now, or has given up.
+pub fn recorded(
+    stats: &TopicStats,
+    home: Option<&Path>,
+    messages: Vec<Arc<Delivery>>,
+) -> pubsub::Result<Vec<Identity>> {
+    if messages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut position = Position { epoch: stats.epoch, offset: 0 };
+    let (mut kept, mut oldest) = (HashSet::new(), None);
+    while let Some(slice) = page(&stats.topic, home, position)? {
+        let Some(last) = slice.messages.last() else { break };
+        position.offset = last.offset();
+        // What is older than a history that begins behind its beginning was in it.
+        oldest = oldest.or(slice.messages.first().map(|first| (first.offset() > 1).then(|| first.timestamp_us())));
+        kept.extend(slice.messages.iter().map(|message| (message.id(), message.timestamp_us())));
+    }
+    let is_older = |(_, time): Identity| oldest.flatten().is_some_and(|oldest| time < oldest);
+    let identities = messages.iter().map(|delivery| delivery.identity);
+    Ok(identities.filter(|identity| kept.contains(identity) || is_older(*identity)).collect())
 }
 
 fn found<T>(result: pubsub::Result<T>) -> pubsub::Result<Option<T>> {
