@@ -285,6 +285,31 @@ impl Channel {
         self.interrupt.fifo.get().map_err(|e| Error::os(format_args!("using the descriptor of '{}'", self.topic), e))
     }
 
+    /// Until a fetch finds nothing, the [descriptor](Channel::fd) need not become readable: for an event loop that is about to publish
+    /// to its own channel and fetches until there is nothing before it waits again. That saves a few system calls, and may save
+    /// waking another thread. Who waits without that fetch may wait for ever.
+    ///
+    /// ```
+    /// # let home = tempfile::tempdir_in("/dev/shm")?;
+    /// # let options = pubsub::ChannelOptions { home: Some(home.path().into()), ..Default::default() };
+    /// # let publisher_options = pubsub::PublisherOptions { home: Some(home.path().into()), ..Default::default() };
+    /// let mut channel = pubsub::Channel::open("a.b", &options)?;
+    /// let mut publisher = pubsub::Publisher::open("a.b", &publisher_options)?;
+    /// let fd = channel.fd()?; // in an event loop
+    /// channel.disarm();
+    /// publisher.publish(b"x", None)?;
+    /// while let Some(message) = channel.fetch()? {
+    ///     assert_eq!(message.data(), b"x");
+    /// }
+    /// // Now wait for `fd` again.
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn disarm(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.disarm();
+        }
+    }
+
     /// Takes back what a runtime that can only wait by reading (Node) has read from the [descriptor](Channel::fd). To be
     /// called before the next fetch.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {

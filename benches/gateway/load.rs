@@ -1,14 +1,14 @@
-//! The load: subscribers that count and measure, a publisher that keeps messages in flight.
+//! The load: subscribers that count and measure, a publisher that keeps messages in flight. One thread does it all, with one
+//! system call for what a connection has to read: what the load costs, the server cannot have.
 
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt;
-use tokio::sync::Notify;
+use memchr::memmem::Finder;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::wire::{Reader, Writer, connect};
+use crate::wire::{Connection, Space, append};
 
 /// Who is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,24 +25,23 @@ pub struct Outcome {
 }
 
 /// Latencies, in buckets that are 1/16 wide: 16 for each power of two of nanoseconds.
-struct Histogram(Vec<AtomicU64>);
+struct Histogram(Vec<u64>);
 
 impl Histogram {
     fn new() -> Histogram {
-        Histogram((0..64 * 16).map(|_| AtomicU64::new(0)).collect())
+        Histogram(vec![0; 64 * 16])
     }
 
-    fn add(&self, nanos: u64) {
+    fn add(&mut self, nanos: u64) {
         let nanos = nanos.max(16);
         let power = 63 - nanos.leading_zeros() as usize;
-        self.0[power * 16 + ((nanos >> (power - 4)) & 15) as usize].fetch_add(1, Relaxed);
+        self.0[power * 16 + ((nanos >> (power - 4)) & 15) as usize] += 1;
     }
 
     fn quantile(&self, part: f64) -> f64 {
-        let total: u64 = self.0.iter().map(|count| count.load(Relaxed)).sum();
+        let total: u64 = self.0.iter().sum();
         let mut rest = (total as f64 * part) as u64;
-        for (index, count) in self.0.iter().enumerate() {
-            let count = count.load(Relaxed);
+        for (index, &count) in self.0.iter().enumerate() {
             if rest < count {
                 return (16 + index % 16) as f64 * 2f64.powi((index / 16) as i32 - 4) / 1000.0;
             }
@@ -52,22 +51,14 @@ impl Histogram {
     }
 }
 
-struct Shared {
-    start: Instant,
-    delivered: AtomicU64,
-    latencies: Histogram,
-    is_measuring: AtomicBool,
-    progress: Notify,
-    subscribers: u64,
-}
-
 const TOPIC: &str = "bench.load";
-
-fn message(shared: &Shared) -> String {
-    // A string: numbers in JSON have no zeros in front.
-    let head = format!(r#"{{"t":"{:016}","text":""#, shared.start.elapsed().as_nanos());
-    format!("{head}{}\"}}", "x".repeat(98 - head.len()))
-}
+/// What a message begins with; the time follows, in digits.
+const MARK: &[u8] = b"{\"t\":\"";
+const DIGITS: usize = 16;
+/// The length of a message.
+const MESSAGE: usize = 100;
+/// Nothing that is waited for takes so long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn subscription(peer: Peer) -> Vec<u8> {
     match peer {
@@ -81,125 +72,136 @@ fn subscription(peer: Peer) -> Vec<u8> {
 }
 
 /// Subscribers that have been told that they are.
-pub async fn connect_all(peer: Peer, address: SocketAddr, count: usize) -> Vec<(Reader, Writer)> {
-    let mut connections = Vec::new();
-    for number in 0..count {
-        let (mut reader, mut writer) = connect(address, peer, number).await;
-        writer.frame(&subscription(peer)).await;
-        let answer: &[u8] = if peer == Peer::Nats { b"PONG" } else { b"\"ack\"" };
-        reader.wait_for(answer).await;
-        connections.push((reader, writer));
-    }
-    connections
+pub fn connect_all(peer: Peer, address: SocketAddr, count: usize) -> Vec<Connection> {
+    let connect = |number| {
+        let mut connection = Connection::open(address, peer, number);
+        connection.send(&subscription(peer));
+        connection.wait_for(if peer == Peer::Nats { b"PONG" } else { b"\"ack\"" });
+        connection
+    };
+    (0..count).map(connect).collect()
 }
 
-/// Measures for so long, after a second of warming up.
-pub async fn run(peer: Peer, address: SocketAddr, subscribers: usize, in_flight: u64, time: Duration) -> Outcome {
-    let shared = Arc::new(Shared {
-        start: Instant::now(),
-        delivered: AtomicU64::new(0),
-        latencies: Histogram::new(),
-        is_measuring: AtomicBool::new(false),
-        progress: Notify::new(),
-        subscribers: subscribers as u64,
-    });
-    let mut tasks = Vec::new();
-    for (reader, writer) in connect_all(peer, address, subscribers).await {
-        tasks.push(tokio::spawn(receive(reader, writer, peer, Arc::clone(&shared))));
-    }
-    tasks.push(tokio::spawn(publish(peer, address, in_flight, Arc::clone(&shared))));
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    shared.is_measuring.store(true, Relaxed);
-    let (begin, before) = (Instant::now(), shared.delivered.load(Relaxed));
-    tokio::time::sleep(time).await;
-    let (seconds, after) = (begin.elapsed().as_secs_f64(), shared.delivered.load(Relaxed));
-    for task in tasks {
-        task.abort();
-        let _ = task.await;
-    }
-    assert!(after > before, "nothing arrives");
-    Outcome {
-        per_second: (after - before) as f64 / seconds,
-        p50_us: shared.latencies.quantile(0.5),
-        p99_us: shared.latencies.quantile(0.99),
-    }
+/// Subscribers and a publisher, which is the last of the connections.
+pub struct Load {
+    peer: Peer,
+    connections: Vec<Connection>,
+    epoll: Epoll,
+    start: Instant,
+    in_flight: u64,
+    published: u64,
+    delivered: u64,
+    /// What the publisher's socket has not taken yet.
+    unsent: Vec<u8>,
 }
 
-async fn publish(peer: Peer, address: SocketAddr, in_flight: u64, shared: Arc<Shared>) {
-    let (mut reader, mut writer) = connect(address, peer, 0).await;
-    if peer == Peer::Nats {
-        writer.frame(b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n").await;
-    }
-    // What it is sent (pings) is read and dropped.
-    let drain = tokio::spawn(async move { while reader.more().await {} });
-    let mut published = 0;
-    let mut frames = Vec::new();
-    loop {
-        let news = shared.progress.notified();
-        let done = shared.delivered.load(Relaxed) / shared.subscribers;
-        if published - done >= in_flight {
-            news.await;
-            continue;
+impl Load {
+    pub fn new(peer: Peer, address: SocketAddr, subscribers: usize, in_flight: u64) -> Load {
+        let mut connections = connect_all(peer, address, subscribers);
+        let mut publisher = Connection::open(address, peer, 0);
+        if peer == Peer::Nats {
+            publisher.send(b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n");
         }
-        // What is due goes with one write.
-        frames.clear();
-        while published - done < in_flight {
-            let text = message(&shared);
-            let frame = match peer {
+        connections.push(publisher);
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        for (index, connection) in connections.iter().enumerate() {
+            connection.poll();
+            let mut flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+            flags.set(EpollFlags::EPOLLOUT, index == subscribers);
+            epoll.add(&connection.stream, EpollEvent::new(flags, index as u64)).unwrap();
+        }
+        let (published, delivered, unsent) = (0, 0, Vec::new());
+        Load { peer, connections, epoll, start: Instant::now(), in_flight, published, delivered, unsent }
+    }
+
+    fn subscribers(&self) -> u64 {
+        self.connections.len() as u64 - 1
+    }
+
+    /// How many messages have reached everybody.
+    fn done(&self) -> u64 {
+        self.delivered / self.subscribers()
+    }
+
+    /// Sends what is due, with one write.
+    fn publish(&mut self) {
+        while self.published - self.done() < self.in_flight {
+            // A string: numbers in JSON have no zeros in front.
+            let head = format!(r#"{{"t":"{:0DIGITS$}","text":""#, self.start.elapsed().as_nanos());
+            let text = format!("{head}{}\"}}", "x".repeat(MESSAGE - 2 - head.len()));
+            let frame = match self.peer {
                 Peer::Gateway => format!(r#"{{"action":"publish","topic":"{TOPIC}","message":{text}}}"#),
                 Peer::Nats => format!("PUB {TOPIC} {}\r\n{text}\r\n", text.len()),
             };
-            Writer::append(&mut frames, frame.as_bytes());
-            published += 1;
+            append(&mut self.unsent, frame.as_bytes());
+            self.published += 1;
         }
-        if writer.stream.write_all(&frames).await.is_err() {
-            break;
+        while !self.unsent.is_empty() {
+            let publisher = &mut self.connections.last_mut().expect("the publisher").stream;
+            match publisher.write(&self.unsent) {
+                Ok(written) => drop(self.unsent.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("publishing: {error}"),
+            }
         }
     }
-    drain.abort();
-}
 
-async fn receive(mut reader: Reader, _writer: Writer, peer: Peer, shared: Arc<Shared>) {
-    const MARK: &[u8] = b"{\"t\":\"";
-    while reader.more().await {
-        let now = shared.start.elapsed().as_nanos() as u64;
-        let mut count = 0;
-        let mut used = 0;
-        let bytes = reader.payload();
-        // Every message has the mark, and the fixed number of bytes behind it.
-        while let Some(at) = find(&bytes[used..], MARK) {
-            let from = used + at + MARK.len();
-            if bytes.len() < from + 100 - MARK.len() {
+    /// Measures for so long, a quarter of that behind the beginning, and waits for what is still in flight.
+    pub fn run(&mut self, time: Duration) -> Outcome {
+        let (finder, mut space, mut histogram) = (Finder::new(MARK), Space::new(), Histogram::new());
+        let mut events = [EpollEvent::empty(); 256];
+        let begin = Instant::now() + time / 4;
+        let mut measured = None;
+        let mut last = None;
+        loop {
+            let now = Instant::now();
+            if measured.is_none() && now >= begin {
+                measured = Some((now, self.delivered));
+            }
+            if last.is_none() && now >= begin + time {
+                last = Some((now, self.delivered));
+            }
+            if last.is_none() {
+                self.publish();
+            } else if self.published == self.done() {
                 break;
             }
-            let sent = bytes[from..from + 16].iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-            if shared.is_measuring.load(Relaxed) {
-                shared.latencies.add(now.saturating_sub(sent));
+            let count = self.epoll.wait(&mut events, EpollTimeout::try_from(PATIENCE).unwrap()).unwrap();
+            assert!(count > 0, "nothing arrives");
+            for event in &events[..count] {
+                let index = event.data() as usize;
+                let is_publisher = index + 1 == self.connections.len();
+                let connection = &mut self.connections[index];
+                let bytes = connection.receive(&mut space);
+                if is_publisher {
+                    // Pings, and that there is room.
+                    connection.consume(usize::MAX);
+                    continue;
+                }
+                let now = self.start.elapsed().as_nanos() as u64;
+                let mut used = 0;
+                // Every message has the mark, and the fixed number of bytes behind it.
+                while let Some(at) = finder.find(&bytes[used..]).map(|at| used + at) {
+                    if bytes.len() < at + MESSAGE {
+                        break;
+                    }
+                    let digits = &bytes[at + MARK.len()..][..DIGITS];
+                    let sent = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+                    if measured.is_some() && last.is_none() {
+                        histogram.add(now.saturating_sub(sent));
+                    }
+                    used = at + MESSAGE;
+                    self.delivered += 1;
+                }
+                // What is left may be the beginning of a message that goes on in the next read.
+                connection.consume(used);
             }
-            used = from + 100 - MARK.len();
-            count += 1;
         }
-        // What is left may be the beginning of a message that goes on in the next read.
-        let keep = if count > 0 { used } else { 0 };
-        reader.consume(keep);
-        if count > 0 {
-            let before = shared.delivered.fetch_add(count, Relaxed);
-            if before / shared.subscribers != (before + count) / shared.subscribers {
-                shared.progress.notify_one();
-            }
+        let ((from, before), (to, after)) = (measured.expect("the beginning"), last.expect("the end"));
+        Outcome {
+            per_second: (after - before) as f64 / (to - from).as_secs_f64(),
+            p50_us: histogram.quantile(0.5),
+            p99_us: histogram.quantile(0.99),
         }
-        let _ = peer;
     }
-}
-
-pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    let first = wanted[0];
-    let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|&byte| byte == first) {
-        if bytes[from + at..].starts_with(wanted) {
-            return Some(from + at);
-        }
-        from += at + 1;
-    }
-    None
 }

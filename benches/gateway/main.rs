@@ -1,11 +1,12 @@
 //! The gateway beside nats-server's WebSocket, in one run, driven by one native client.
 //!
 //!     cargo bench --features serve --bench gateway -- [--seconds S] [--subscribers 1,10,100,500] [--in-flight 1,64] [--idle N] \
-//!         [--gateway OPTION]...
+//!         [--rounds N] [--gateway OPTION]... [--against COMMAND]
 //!
 //! A message is JSON of 100 bytes with the time at which it was sent. The publisher, a connection of its own, keeps so many
 //! messages in flight: the next one is sent when a message has reached all subscribers. Counted are deliveries a second, and the
-//! time from sending to receiving. nats-server (apt install nats-server) is left out where there is none.
+//! time from sending to receiving: medians of the rounds, in which the servers take turns. nats-server (apt install nats-server)
+//! is left out where there is none, and where another build of the command takes its place.
 
 #![forbid(unsafe_code)]
 
@@ -14,28 +15,35 @@ mod wire;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use load::{Outcome, Peer};
+use load::{Load, Peer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 struct Options {
+    /// Of measuring, for each line and server.
     seconds: f64,
+    rounds: usize,
     subscribers: Vec<usize>,
     in_flight: Vec<u64>,
     idle: usize,
     /// For `pubsub serve`.
     gateway: Vec<String>,
+    /// The command of another build.
+    against: Option<PathBuf>,
 }
 
 fn options() -> Options {
     let mut options = Options {
-        seconds: 3.0,
+        seconds: 2.7,
+        rounds: 9,
         subscribers: vec![1, 10, 100, 500],
         in_flight: vec![1, 64],
         idle: 1000,
         gateway: Vec::new(),
+        against: None,
     };
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(name) = args.next() {
@@ -45,6 +53,8 @@ fn options() -> Options {
             "--subscribers" => options.subscribers = list(&value()),
             "--in-flight" => options.in_flight = list(&value()).into_iter().map(|n| n as u64).collect(),
             "--gateway" => options.gateway.push(value()),
+            "--rounds" => options.rounds = value().parse().expect("a number of rounds"),
+            "--against" => options.against = Some(value().into()),
             "--idle" => options.idle = value().parse().expect("a number of connections"),
             other => panic!("no option {other}"),
         }
@@ -84,8 +94,8 @@ impl Server {
     }
 }
 
-fn gateway(home: &std::path::Path, args: &[String]) -> Server {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pubsub"));
+fn gateway(command: &Path, home: &Path, args: &[String]) -> Server {
+    let mut command = Command::new(command);
     command.args(["--quiet", "serve", "--bind", "127.0.0.1:0"]).args(args);
     command.env("PUBSUB_HOME", home).stdout(Stdio::piped());
     let mut child = command.spawn().expect("starting the gateway");
@@ -95,7 +105,7 @@ fn gateway(home: &std::path::Path, args: &[String]) -> Server {
     Server { child, address }
 }
 
-fn nats(directory: &std::path::Path) -> Option<Server> {
+fn nats(directory: &Path) -> Option<Server> {
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (client, address) = (free(), free());
     let config = directory.join("nats.conf");
@@ -124,45 +134,75 @@ fn main() {
         "the limit of open files (ulimit -Hn) is too low for so many connections"
     );
     let directory = tempfile::Builder::new().prefix("b-gateway-").tempdir_in("/dev/shm").unwrap();
-    let gateway = gateway(&directory.path().join("store"), &options.gateway);
-    let nats = nats(directory.path());
-    if nats.is_none() {
+    let gateway = |command: &Path, store| gateway(command, &directory.path().join(store), &options.gateway);
+    let ours = gateway(Path::new(env!("CARGO_BIN_EXE_pubsub")), "store");
+    let (name, peer, other) = match &options.against {
+        Some(command) => ("other", Peer::Gateway, Some(gateway(command, "other"))),
+        None => ("nats", Peer::Nats, nats(directory.path())),
+    };
+    if other.is_none() {
         println!("nats-server is not there (apt install nats-server): the gateway alone");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let servers: Vec<(&str, Peer, Server)> =
+        [Some(("gateway", Peer::Gateway, ours)), other.map(|server| (name, peer, server))]
+            .into_iter()
+            .flatten()
+            .collect();
     // First, while nothing is allocated that could be used again.
     if options.idle > 0 {
-        for (name, peer, server) in [("gateway", Peer::Gateway, Some(&gateway)), ("nats", Peer::Nats, nats.as_ref())] {
-            let Some(server) = server else { continue };
-            idle(&runtime, name, peer, server, options.idle);
+        for (name, peer, server) in &servers {
+            idle(name, *peer, server, options.idle);
         }
     }
-    println!(
-        "{:>11} {:>9}  {:>30}  {:>30}  ratio",
-        "subscribers", "in flight", "gateway: 1/s, p50, p99", "nats: 1/s, p50, p99"
-    );
+    print!("{:>11} {:>9}", "subscribers", "in flight");
+    servers.iter().for_each(|(name, ..)| print!("  {:>30}", format!("{name}: 1/s, p50, p99")));
+    println!("  ratio");
     for &subscribers in &options.subscribers {
         for &in_flight in &options.in_flight {
-            let run = |peer, address| {
-                let run = load::run(peer, address, subscribers, in_flight, Duration::from_secs_f64(options.seconds));
-                runtime.block_on(run)
-            };
-            let ours = run(Peer::Gateway, gateway.address);
-            let theirs = nats.as_ref().map(|nats| run(Peer::Nats, nats.address));
-            let shown = |outcome: &Outcome| {
-                format!("{:>10.0} {:>8.0} us {:>6.0} us", outcome.per_second, outcome.p50_us, outcome.p99_us)
-            };
-            let ratio =
-                theirs.as_ref().map_or(String::new(), |theirs| format!("{:.2}", ours.per_second / theirs.per_second));
-            let theirs = theirs.as_ref().map_or(String::new(), shown);
-            println!("{subscribers:>11} {in_flight:>9}  {:>30}  {theirs:>30}  {ratio}", shown(&ours));
+            line(&options, &servers, subscribers, in_flight);
         }
     }
 }
 
-fn idle(runtime: &tokio::runtime::Runtime, name: &str, peer: Peer, server: &Server, count: usize) {
+/// One line of the table.
+fn line(options: &Options, servers: &[(&str, Peer, Server)], subscribers: usize, in_flight: u64) {
+    let load = |(_, peer, server): &(&str, Peer, Server)| Load::new(*peer, server.address, subscribers, in_flight);
+    let mut loads: Vec<Load> = servers.iter().map(load).collect();
+    let time = Duration::from_secs_f64(options.seconds / options.rounds as f64);
+    let mut rounds: Vec<Vec<_>> = Vec::new();
+    for number in 0..options.rounds {
+        let mut outcomes = Vec::new();
+        let order = 0..loads.len();
+        // Each of them is the first in every other round.
+        let order: Vec<usize> = if number % 2 == 0 { order.collect() } else { order.rev().collect() };
+        for index in order {
+            outcomes.push((index, loads[index].run(time)));
+        }
+        outcomes.sort_by_key(|(index, _)| *index);
+        rounds.push(outcomes.into_iter().map(|(_, outcome)| outcome).collect());
+    }
+    print!("{subscribers:>11} {in_flight:>9}");
+    for index in 0..servers.len() {
+        let of = |part: fn(&load::Outcome) -> f64| quantile(rounds.iter().map(|round| part(&round[index])), 0.5);
+        let [rate, p50, p99] = [of(|o| o.per_second), of(|o| o.p50_us), of(|o| o.p99_us)];
+        print!("  {:>30}", format!("{rate:>10.0} {p50:>8.0} us {p99:>6.0} us"));
+    }
+    if servers.len() > 1 {
+        let ratio = |part| quantile(rounds.iter().map(|round| round[0].per_second / round[1].per_second), part);
+        print!("  {:.2} ({:.2}-{:.2})", ratio(0.5), ratio(0.0), ratio(1.0));
+    }
+    println!();
+}
+
+fn quantile(values: impl Iterator<Item = f64>, part: f64) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * part) as usize]
+}
+
+fn idle(name: &str, peer: Peer, server: &Server, count: usize) {
     let (before, _) = server.costs();
-    let connections = runtime.block_on(load::connect_all(peer, server.address, count));
+    let connections = load::connect_all(peer, server.address, count);
     std::thread::sleep(Duration::from_secs(1));
     let (after, busy) = server.costs();
     std::thread::sleep(Duration::from_secs(5));

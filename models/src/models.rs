@@ -273,8 +273,8 @@ fn passing_on_finds_an_end_off_by_one() {
     finds("end off by one", 3, passing_on);
 }
 
-/// Publishers and a consumer that sleeps: nobody's message is slept over.
-fn doorbell(publishers: u32) {
+/// Publishers and a consumer that sleeps: nobody's message is slept over. `disarms`: it says that it is awake when it was woken.
+fn doorbell(publishers: u32, disarms: bool) {
     let world = World::new(4, publishers, 1, false);
     let mut first = world.producer(0);
     let second = (publishers > 1).then(|| world.producer(1));
@@ -283,6 +283,9 @@ fn doorbell(publishers: u32) {
         let mut consumer = Consumer::new();
         for _ in 0..publishers {
             assert_eq!(sleeper.wait(&mut consumer), 7);
+            if disarms {
+                consumer.disarm(&sleeper.ring);
+            }
         }
     });
     let thread = second.map(|second| with(&world, second, |world, producer| taken(world.publish(producer, 7))));
@@ -295,19 +298,51 @@ fn doorbell(publishers: u32) {
 
 #[test]
 fn a_sleeper_is_woken() {
-    holds(3, || doorbell(1));
+    holds(3, || doorbell(1, false));
 }
 #[test]
 fn a_sleeper_is_woken_by_each_of_two() {
-    holds(2, || doorbell(2));
+    holds(2, || doorbell(2, false));
 }
 #[test]
 fn doorbell_finds_sleeps_of_one_number() {
-    finds("one number for every sleep", 2, || doorbell(2));
+    finds("one number for every sleep", 2, || doorbell(2, false));
 }
 #[test]
 fn doorbell_finds_a_bell_that_is_stored() {
-    finds("bell stored", 2, || doorbell(2));
+    finds("bell stored", 2, || doorbell(2, false));
+}
+
+/// A consumer that was about to sleep, and publishes to itself instead: it takes that without a token, and is woken by the others.
+fn doorbell_silenced() {
+    let world = World::new(4, 2, 1, false);
+    let (own, mut other) = (world.producer(0), world.producer(1));
+    let sleeper = with(&world, own, |world, own| {
+        let mut consumer = Consumer::new();
+        let mut got = 0;
+        if consumer.arm(&world.ring) {
+            consumer.disarm(&world.ring);
+            taken(world.publish(own, 1));
+        }
+        while got < 7 {
+            got += world.wait(&mut consumer);
+        }
+    });
+    taken(world.publish(&mut other, 7));
+    sleeper.join().unwrap();
+}
+
+#[test]
+fn a_sleeper_that_was_awake_meanwhile_is_woken() {
+    holds(3, doorbell_silenced);
+}
+#[test]
+fn a_sleeper_that_disarms_is_woken_by_each_of_two() {
+    holds(2, || doorbell(2, true));
+}
+#[test]
+fn doorbell_finds_numbers_that_come_again() {
+    finds("disarmed by going back", 2, || doorbell(2, true));
 }
 
 /// A publisher dies at some point; the next one wakes the sleeper, also when it is refused.

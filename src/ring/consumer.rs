@@ -309,6 +309,22 @@ impl Consumer {
         !self.has_message(ring)
     }
 
+    /// Makes the bell even again: publishers write nothing to the FIFO until it is [armed](Consumer::arm). For who is awake, and
+    /// sleeps only after that.
+    pub(crate) fn disarm<M: Memory>(&mut self, ring: &Ring<M>) {
+        let bell = ring.word(BELL);
+        // Relaxed: this promises nothing to anybody. A publisher that still finds it odd writes a token too many; one that finds it
+        // even has committed before the next `arm`, whose look at the slot sees that: the pair is there.
+        let epoch = bell.load(Relaxed);
+        if epoch & 1 == 1 {
+            if planted("disarmed by going back") {
+                return bell.store(epoch.wrapping_sub(1), Relaxed);
+            }
+            // Up, as publishers do: no odd number comes twice. When it fails, a publisher has rung meanwhile.
+            let _ = bell.compare_exchange(epoch, epoch.wrapping_add(1), Relaxed, Relaxed);
+        }
+    }
+
     /// Whether so much was consumed that pages may have to be given back.
     pub(crate) fn may_give_back(&self) -> bool {
         self.consumed >= GIVE_BACK_AFTER

@@ -35,7 +35,8 @@
 //! # Consuming
 //! The slot at `head` is occupied (Acquire): check the ref, copy the record, move `head` on with its total (Release: the bytes
 //! are read before a publisher that sees the new head can overwrite them). To sleep: make the bell odd (SeqCst), look at the slot
-//! again (SeqCst). The publisher's commit and its look at the bell are SeqCst too, so one of the two sees the other.
+//! again (SeqCst). The publisher's commit and its look at the bell are SeqCst too, so one of the two sees the other. A consumer that
+//! is awake again may make the bell even itself, to a number that was never there before.
 //!
 //! # Dropping the oldest
 //! Publishers may move `head` as well, by CAS of it and its total. The consumer therefore first says which chunk it is about to

@@ -163,6 +163,11 @@ impl RingInbox {
         self.consumer.arm(&self.ring)
     }
 
+    /// Asks them not to, until it is armed again.
+    pub(crate) fn disarm(&mut self) {
+        self.consumer.disarm(&self.ring);
+    }
+
     /// Gives memory back, when there is nothing to read; says when to come again if it is too early.
     pub(crate) fn rest(&mut self) -> Option<Duration> {
         if !self.consumer.may_give_back() {

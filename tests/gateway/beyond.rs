@@ -1,5 +1,7 @@
 //! What goes beyond the seed on the WebSocket: programs, wildcards, acknowledgements, resuming.
 
+use std::time::{Duration, Instant};
+
 use pubsub::Headers;
 use serde_json::{Value, json};
 use tungstenite::Message;
@@ -36,6 +38,27 @@ fn a_browser_and_programs_talk_on_one_topic() {
     publisher.publish(b"\x00\xffplain", None).unwrap();
     let frame = browser.message();
     assert_eq!((&frame["message"], &frame["content_base64"]), (&Value::Null, &json!("AP9wbGFpbg==")));
+}
+
+/// Who publishes here silences the channel's doorbell for as long as that takes: what programs publish in that moment is not left.
+#[test]
+fn what_a_program_publishes_while_a_browser_does_is_not_left() {
+    let store = Store::new();
+    let gateway = store.serve(&[]);
+    let (mut browser, mut subscriber) = (gateway.connect(), gateway.connect());
+    subscriber.subscribe("both", 0);
+    let publisher = store.publisher("both");
+    for n in 0..2000 {
+        browser.send_json(json!({"action": "publish", "topic": "both", "message": "browser"}));
+        // Somewhere in the time that the gateway takes for it.
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_micros(n % 200) {}
+        publisher.publish(b"\"program\"", None).unwrap();
+        // Nothing else comes that could take along what was left.
+        let mut both = [subscriber.message()["message"].take(), subscriber.message()["message"].take()];
+        both.sort_by_key(Value::to_string);
+        assert_eq!(both, ["browser", "program"], "after {n}");
+    }
 }
 
 #[test]

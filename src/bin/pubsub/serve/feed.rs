@@ -28,6 +28,10 @@ const BURST: usize = 256;
 const BURST_BYTES: usize = 1 << 20;
 /// So many sockets are written to by one task before it ends.
 const SHARE: usize = 32;
+/// But this many if each gets less than so many bytes: such writes are done before another thread is awake, which would only take
+/// the processor from receivers.
+const SHARE_OF_SHORT: usize = 128;
+const SHORT: usize = 4 << 10;
 /// See [`Feed::has_few`].
 const FEW: usize = 2;
 /// What formix-pubsub programs publish is in a history later than this only if its recorder is held up; and so many of these
@@ -335,7 +339,8 @@ impl Feed {
         drop(members);
         // A write to a socket takes some microseconds: a share of them is done here, at once, the others by whatever thread of the
         // runtime is free.
-        let here = due.len().min(SHARE);
+        let bytes: usize = burst.iter().map(|delivery| delivery.frame.len()).sum();
+        let here = if bytes < SHORT && due.len() <= SHARE_OF_SHORT { due.len() } else { due.len().min(SHARE) };
         for share in due[here..].chunks(SHARE) {
             let share = share.to_vec();
             tokio::spawn(async move { share.iter().for_each(|queue| queue.flush()) });
@@ -417,10 +422,32 @@ impl Feed {
         }
     }
 
+    /// What is published to the channel until it is next looked into need not ring its doorbell: for who is about to publish, and to
+    /// [hurry](Feed::hurry) it.
+    pub fn hush(self: Arc<Feed>) -> Hushed {
+        // Who has it is looking into it, and has no need of the doorbell meanwhile.
+        if let Ok(mut channel) = self.channel.try_lock() {
+            channel.disarm();
+        }
+        Hushed(self)
+    }
+
     /// Delivers what has just been published here, without waiting for the channel's doorbell.
     pub fn hurry(&self, published: &Texts) {
         if !matches!(self.pump(published), Pumped::All) {
             self.news.notify_one();
+        }
+    }
+}
+
+/// A feed whose doorbell may be silent. It must not outlive the poll of a task: others publish there, too.
+pub struct Hushed(Arc<Feed>);
+
+impl Drop for Hushed {
+    fn drop(&mut self) {
+        // Then nobody has hurried.
+        if std::thread::panicking() {
+            self.0.news.notify_one();
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A message's way in: [`socket`] or [`messages`] → [`publish`] → the store. Its way out: the store → [`feed`] (one channel and
 //! task for each pattern, the message encoded once) → [`queue`] (one for each connection, bounded) → its socket, or [`sse`]. What a
-//! WebSocket publishes to a topic goes all this way in its own task. [`wire`] has the WebSocket's bytes.
+//! WebSocket publishes to a topic goes all this way in its own task. [`wire`] has the WebSocket's bytes,
+//! [`awake`] saves quick peers the time that a sleeper needs to wake.
 //! [`join`] is how a subscriber gets the past without gap or duplicate. Nothing that matters is kept here: topics, histories
 //! and figures are the store's, so several gateways serve one store, and one that was killed is started again.
 
@@ -10,6 +11,7 @@
 
 mod app;
 mod auth;
+mod awake;
 mod body;
 mod config;
 mod dashboard;
@@ -72,6 +74,7 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
     .close()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_park(awake::before_sleep)
         .build()
         .map_err(|error| Failure::io("starting the gateway's threads", &error))?;
     let result = runtime.block_on(serve(config));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use pubsub::{HeaderValue, Headers, Publisher, PublisherOptions};
 
+use super::feed::{Feed, Hushed};
 use super::hub::Hub;
 use super::managed;
 
@@ -121,8 +122,13 @@ impl Publishers {
         self.hub.feed(topic).is_some_and(|feed| feed.has_few())
     }
 
+    /// To be called before a topic is published to that is hurried at once: until then its doorbell need not ring.
+    pub fn hush(&self, topic: &str) -> Option<Hushed> {
+        self.hub.feed(topic).map(Feed::hush)
+    }
+
     /// Delivers what was published since the last time to those who subscribe here, in this task: the doorbell would do, too, but
-    /// for a system call and perhaps another thread to wake.
+    /// for a few system calls and perhaps another thread to wake.
     pub fn hurry(&mut self) {
         for (topic, texts) in std::mem::take(&mut self.fresh) {
             if let Some(feed) = self.hub.feed(&topic) {

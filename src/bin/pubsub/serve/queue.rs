@@ -53,11 +53,11 @@ pub enum Outgoing {
 
 impl Outgoing {
     /// As it goes over the wire.
-    fn parts(&self) -> [&[u8]; 2] {
+    fn bytes(&self) -> &[u8] {
         match self {
-            Outgoing::Answer(frame) | Outgoing::Gap(frame) => frame.parts(),
-            Outgoing::Message(delivery) => delivery.frame.parts(),
-            Outgoing::Control(bytes) => [bytes, &[]],
+            Outgoing::Answer(frame) | Outgoing::Gap(frame) => frame.bytes(),
+            Outgoing::Message(delivery) => delivery.frame.bytes(),
+            Outgoing::Control(bytes) => bytes,
         }
     }
 }
@@ -145,6 +145,16 @@ pub struct Queue {
     readable: Notify,
     room: Notify,
     ended: Notify,
+}
+
+/// What became of what was [offered](Queue::offer).
+pub enum Offered {
+    /// It waits, or is sent.
+    Taken,
+    /// There is no room for it yet.
+    Full(Outgoing),
+    /// The connection ends.
+    Ended,
 }
 
 /// What [`Queue::take`] found.
@@ -239,29 +249,38 @@ impl Queue {
 
     /// An answer or a replayed message; waits until there is room. False: the connection ends.
     pub async fn send(&self, item: Outgoing) -> bool {
+        let mut item = item;
+        loop {
+            let room = self.room.notified();
+            match self.offer(item) {
+                Offered::Taken => return true,
+                Offered::Ended => return false,
+                Offered::Full(back) => item = back,
+            }
+            room.await;
+        }
+    }
+
+    /// The same, but for the wait.
+    pub fn offer(&self, item: Outgoing) -> Offered {
+        let mut inner = self.inner();
+        if inner.end.is_some() {
+            return Offered::Ended;
+        }
+        // The other half is for what cannot wait.
+        let waiting = inner.bytes + inner.taken;
+        if waiting > self.bounds.bytes / 2 || inner.frames > self.bounds.frames / 2 {
+            return Offered::Full(item);
+        }
         let item = match item {
             Outgoing::Answer(frame) | Outgoing::Gap(frame) => Item::Answer(frame),
             Outgoing::Message(delivery) => Item::Message(delivery),
             Outgoing::Control(bytes) => Item::Control(bytes),
         };
-        loop {
-            let room = self.room.notified();
-            {
-                let mut inner = self.inner();
-                if inner.end.is_some() {
-                    return false;
-                }
-                // The other half is for what cannot wait.
-                let waiting = inner.bytes + inner.taken;
-                if waiting <= self.bounds.bytes / 2 && inner.frames <= self.bounds.frames / 2 {
-                    inner.push(0, item);
-                    break;
-                }
-            }
-            room.await;
-        }
+        inner.push(0, item);
+        drop(inner);
         self.flush();
-        true
+        Offered::Taken
     }
 
     /// Takes what is to be sent next, about `bytes` of it, and counts what was taken before as sent.
@@ -437,28 +456,24 @@ struct Rest {
 impl Rest {
     /// Writes all of it, or as much as the socket takes.
     fn write(&mut self, socket: &OwnedWriteHalf) -> io::Result<()> {
-        while !self.items.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 2 * WRITE_FRAMES];
-            let parts = self.items.iter().flat_map(Outgoing::parts);
-            let mut sent = self.sent;
-            for (slice, part) in slices.iter_mut().zip(parts) {
-                let skip = sent.min(part.len());
-                sent -= skip;
-                *slice = IoSlice::new(&part[skip..]);
-            }
-            let count = slices.len().min(2 * self.items.len());
-            match socket.try_write_vectored(&slices[..count]) {
+        while let Some(first) = self.items.front() {
+            let first = &first.bytes()[self.sent..];
+            let written = if self.items.len() == 1 {
+                socket.try_write(first)
+            } else {
+                let mut slices = [IoSlice::new(&[]); WRITE_FRAMES];
+                let all = std::iter::once(first).chain(self.items.iter().skip(1).map(Outgoing::bytes));
+                slices.iter_mut().zip(all).for_each(|(slice, bytes)| *slice = IoSlice::new(bytes));
+                socket.try_write_vectored(&slices[..self.items.len().min(WRITE_FRAMES)])
+            };
+            match written {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => self.sent += written,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            while let Some(first) = self.items.front() {
-                let len: usize = first.parts().iter().map(|part| part.len()).sum();
-                if self.sent < len {
-                    break;
-                }
-                self.sent -= len;
+            while let Some(first) = self.items.front().filter(|first| first.bytes().len() <= self.sent) {
+                self.sent -= first.bytes().len();
                 self.items.pop_front();
             }
         }
@@ -491,7 +506,7 @@ impl Inner {
                 self.rest.items.reserve(WRITE_FRAMES.min(self.entries.len() + 1));
             }
             messages += u64::from(matches!(item, Outgoing::Message(_)));
-            bytes += item.parts().iter().map(|part| part.len() as u64).sum::<u64>();
+            bytes += item.bytes().len() as u64;
             self.rest.items.push_back(item);
         }
         (messages, bytes)

@@ -32,7 +32,7 @@ use super::listen::Permit;
 use super::metrics::{self, Counted};
 use super::problem::Problem;
 use super::publish::{Publishers, Texts};
-use super::queue::{End, Outgoing, Queue};
+use super::queue::{End, Offered, Outgoing, Queue};
 use super::rate::Rate;
 use super::wire::{self, Incoming, Next};
 
@@ -221,7 +221,7 @@ impl Connection {
                 Next::Message(message) if goes_on => {
                     goes_on = match message {
                         Message::Text(text) => self.handle(&text).await,
-                        Message::Binary(_) if !self.publish_pending().await => false,
+                        Message::Binary(_) if !self.deliver_pending().await => false,
                         Message::Binary(_) => {
                             let refusal = Refusal::new("binary", "a frame is text: JSON");
                             self.refuse(&refusal, None, None).await
@@ -235,8 +235,7 @@ impl Connection {
                 // The writer says that it ends; the peer answers its close.
                 Next::Message(_) => {}
                 Next::More => {
-                    goes_on = goes_on && self.publish_pending().await;
-                    self.publishers.hurry();
+                    goes_on = goes_on && self.deliver_pending().await;
                     if !incoming.read().await {
                         return;
                     }
@@ -244,8 +243,7 @@ impl Connection {
                 }
                 end @ (Next::TooLarge | Next::Closed | Next::Broken) => {
                     // What came before counts.
-                    let _ = goes_on && self.publish_pending().await;
-                    self.publishers.hurry();
+                    let _ = goes_on && self.deliver_pending().await;
                     if matches!(end, Next::TooLarge) {
                         self.queue.end(End::TooLarge);
                     }
@@ -262,7 +260,7 @@ impl Connection {
             return self.publish(topic, message, *request_id).await;
         }
         // Requests are done, and answered, in their order.
-        if !self.publish_pending().await {
+        if !self.deliver_pending().await {
             return false;
         }
         match parsed {
@@ -304,15 +302,17 @@ impl Connection {
             && (texts.len() >= BATCH
                 || texts.bytes() >= BATCH_BYTES
                 || (texts.len() % PIECE == 0 && self.publishers.is_for_few(topic)));
-        let is_next = is_same && !is_due;
-        if !is_next && !self.publish_pending().await {
+        let goes_on = if is_due {
+            self.deliver_pending().await
+        } else {
+            // Those of another topic are delivered when all that was read is published.
+            is_same || self.publish_pending().await
+        };
+        if !goes_on {
             return false;
         }
-        if is_due {
-            self.publishers.hurry();
-        }
-        if let Err(refusal) = self.admit(topic, !is_next) {
-            return self.publish_pending().await && self.refuse(&refusal, Some("publish"), id).await;
+        if let Err(refusal) = self.admit(topic, !is_same || is_due) {
+            return self.deliver_pending().await && self.refuse(&refusal, Some("publish"), id).await;
         }
         if self.pending.texts.len() == 0 {
             self.pending.topic = topic.to_owned();
@@ -337,11 +337,29 @@ impl Connection {
         Ok(())
     }
 
-    /// Publishes what was taken in, and answers it.
+    /// Publishes what was taken in, and answers it. False: the connection ends.
     async fn publish_pending(&mut self) -> bool {
-        if self.pending.texts.len() == 0 {
-            return true;
+        let answers = self.publish_now();
+        answers.is_empty() || self.queue.send(Outgoing::Control(answers)).await
+    }
+
+    /// The same, and delivers it, with everything that was published before, to those who subscribe here.
+    async fn deliver_pending(&mut self) -> bool {
+        let hushed = (self.pending.texts.len() > 0).then(|| self.publishers.hush(&self.pending.topic));
+        let answers = self.publish_now();
+        let offered = if answers.is_empty() { Offered::Taken } else { self.queue.offer(Outgoing::Control(answers)) };
+        self.publishers.hurry();
+        drop(hushed);
+        // Nobody's doorbell is silent while this waits.
+        match offered {
+            Offered::Taken => true,
+            Offered::Ended => false,
+            Offered::Full(answers) => self.queue.send(answers).await,
         }
+    }
+
+    /// Publishes what was taken in; its answers, as they go over the wire.
+    fn publish_now(&mut self) -> Vec<u8> {
         let Pending { topic, texts, ids } = std::mem::take(&mut self.pending);
         let (mut done, mut answers) = (0, Vec::new());
         while done < texts.len() {
@@ -364,8 +382,10 @@ impl Connection {
                 }
             }
         }
-        self.publishers.remember(topic, texts);
-        answers.is_empty() || self.queue.send(Outgoing::Control(answers)).await
+        if done > 0 {
+            self.publishers.remember(topic, texts);
+        }
+        answers
     }
 
     fn unsubscribe(&mut self, topic: &str, id: Option<&RawValue>) -> Result<Option<String>, Refusal> {

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::ready;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -17,17 +17,19 @@ use tungstenite::protocol::frame::{Frame as Protocol, FrameHeader};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
+use super::awake::Pace;
+
 /// Read buffer of a connection. tungstenite's own 128 KiB would cost every idle connection as much.
 const READ_BUFFER: usize = 4 << 10;
 /// What one read takes at most. It lies on the stack while it is read, so it costs an idle connection nothing.
 const READ_MAX: usize = 16 << 10;
 
-/// A text frame of the server's, which is not masked: the same bytes for everybody.
+/// A text frame of the server's, which is not masked: the same bytes for everybody, in one piece, since each connection's write
+/// would pay for a second one.
 #[derive(Debug)]
 pub struct Frame {
-    head: [u8; HEAD_MAX],
+    bytes: Vec<u8>,
     head_len: usize,
-    text: String,
 }
 
 /// The longest head of a frame that is not masked.
@@ -40,31 +42,34 @@ impl From<String> for Frame {
         let mut head = [0; HEAD_MAX];
         // Writing into memory that is large enough cannot fail.
         let _ = header.format(len, &mut &mut head[..]);
-        Frame { head, head_len: header.len(len), text }
+        let head_len = header.len(len);
+        let mut bytes = text.into_bytes();
+        bytes.splice(..0, head[..head_len].iter().copied());
+        Frame { bytes, head_len }
     }
 }
 
 impl Frame {
     /// The length of its text, in bytes.
     pub fn len(&self) -> usize {
-        self.text.len()
+        self.bytes.len() - self.head_len
     }
 
     /// Its text.
     pub fn text(&self) -> &str {
-        &self.text
+        // It was a string.
+        std::str::from_utf8(&self.bytes[self.head_len..]).unwrap_or_default()
     }
 
     /// As it goes over the wire.
-    pub fn parts(&self) -> [&[u8]; 2] {
-        [&self.head[..self.head_len], self.text.as_bytes()]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
 /// Appends a text frame as it goes over the wire.
 pub fn append(bytes: &mut Vec<u8>, text: String) {
-    let frame = Frame::from(text);
-    frame.parts().iter().for_each(|part| bytes.extend_from_slice(part));
+    bytes.extend_from_slice(Frame::from(text).bytes());
 }
 
 /// Is anybody there?
@@ -89,6 +94,7 @@ pub struct Incoming {
     socket: OwnedReadHalf,
     context: WebSocketContext,
     buffers: Buffers,
+    pace: Pace,
 }
 
 /// tungstenite's view of the socket.
@@ -146,7 +152,12 @@ impl Incoming {
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
         let context = WebSocketContext::new(Role::Server, Some(config));
-        Incoming { socket, context, buffers: Buffers { read: read.to_vec(), used: 0, answers: Vec::new() } }
+        Incoming {
+            socket,
+            context,
+            buffers: Buffers { read: read.to_vec(), used: 0, answers: Vec::new() },
+            pace: Pace::new(),
+        }
     }
 
     /// The next of what was read.
@@ -167,17 +178,20 @@ impl Incoming {
 
     /// Waits for more. False: there is none to come.
     pub async fn read(&mut self) -> bool {
-        let Incoming { socket, buffers, .. } = self;
         // An idle connection keeps no memory of what it sent.
-        (buffers.read, buffers.used) = (Vec::new(), 0);
-        poll_fn(|cx| {
-            let mut space = [MaybeUninit::<u8>::uninit(); READ_MAX];
-            let mut buffer = ReadBuf::uninit(&mut space);
-            let result = ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer));
-            buffers.read.extend_from_slice(buffer.filled());
-            (result.is_ok() && !buffers.read.is_empty()).into()
-        })
-        .await
+        (self.buffers.read, self.buffers.used) = (Vec::new(), 0);
+        self.pace.waits(self.socket.as_ref());
+        let read = poll_fn(|cx| self.poll_read(cx)).await;
+        self.pace.came(self.buffers.read.len());
+        read
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut space = [MaybeUninit::<u8>::uninit(); READ_MAX];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        let result = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer));
+        self.buffers.read.extend_from_slice(buffer.filled());
+        (result.is_ok() && !self.buffers.read.is_empty()).into()
     }
 }
 
@@ -190,10 +204,10 @@ mod tests {
         for (len, head) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
             let text = "x".repeat(len);
             let frame = Frame::from(text.clone());
-            assert_eq!((frame.len(), frame.text(), frame.parts()[0].len()), (len, text.as_str(), head));
-            assert_eq!((frame.parts()[0][0], frame.parts()[1]), (0x81, text.as_bytes()));
+            assert_eq!((frame.len(), frame.text(), frame.bytes().len()), (len, text.as_str(), head + len));
+            assert_eq!((frame.bytes()[0], &frame.bytes()[head..]), (0x81, text.as_bytes()));
         }
-        assert_eq!(Frame::from("ab".to_owned()).parts(), [&b"\x81\x02"[..], b"ab"]);
+        assert_eq!(Frame::from("ab".to_owned()).bytes(), b"\x81\x02ab");
         assert_eq!(&ping()[..], b"\x89\x00");
         assert_eq!(&close(CloseCode::Normal, "x")[..], b"\x88\x03\x03\xe8x");
     }
