@@ -214,6 +214,8 @@ impl Replay {
                 _ => None,
             };
             let Some(batch) = batch else {
+                // Live copies of these are not given, so their loss is told.
+                cursor.expected.get_or_insert(cursor.next);
                 cursor.next = cursor.end;
                 break;
             };
