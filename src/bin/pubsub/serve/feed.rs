@@ -171,7 +171,7 @@ impl Joined {
                 return self.queue.deliver(self.member, burst.iter().filter(|delivery| is_new(replayed, delivery)));
             }
             Holding::Unmanaged(held) => {
-                held.extend(burst.iter().filter(|delivery| delivery.position.is_none() || delivery.is_end).cloned());
+                held.extend(burst.iter().filter(|delivery| is_in_no_history(delivery)).cloned());
                 held
             }
             Holding::All(held) => {
@@ -188,6 +188,10 @@ impl Joined {
 
 /// A replay that takes so long that so many messages come meanwhile has failed.
 const HELD_MAX: usize = 65_536;
+
+fn is_in_no_history(delivery: &Delivery) -> bool {
+    delivery.position.is_none() || delivery.is_end
+}
 
 fn is_new(replayed: &Replayed, delivery: &Delivery) -> bool {
     let Replayed { floors, foreign } = replayed;
@@ -258,8 +262,8 @@ impl Feed {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// A new member, which holds back what no history has until it has [caught up](Feed::settle). Answers what came before it
-    /// and is held back as well, since it may be on its way to a history.
+    /// A new member, which holds back everything until it has [caught up](Feed::settle). Answers what came before it and is held
+    /// back as well, since it may be on its way to a history.
     pub fn join(&self, queue: &Arc<Queue>, overflow: frames::Overflow) -> (Member, Vec<Arc<Delivery>>) {
         let member = Member { number: NUMBER.fetch_add(1, Ordering::Relaxed), overflow };
         let mut early = Vec::new();
@@ -267,10 +271,20 @@ impl Feed {
             let mut recent = locked(&self.recent);
             forget(&mut recent);
             early.extend(recent.iter().map(|(_, delivery)| Arc::clone(delivery)));
-            let holding = Holding::Unmanaged(early.clone());
+            let holding = Holding::All(early.clone());
             members.push(Joined { member, queue: Arc::clone(queue), replayed: Replayed::default(), holding });
         });
         (member, early)
+    }
+
+    /// The member has so much to read that it holds back only what no history has.
+    pub fn hold_unmanaged(&self, member: Member) {
+        for joined in locked(&self.members).iter_mut().filter(|joined| joined.member == member) {
+            if let Holding::All(held) = &mut joined.holding {
+                held.retain(|delivery| is_in_no_history(delivery));
+                joined.holding = Holding::Unmanaged(std::mem::take(held));
+            }
+        }
     }
 
     /// From now on the member holds back everything.

@@ -1,13 +1,14 @@
 //! How a subscriber joins a feed: what the history has, then everything newer; no gap, none twice.
 //!
-//! 1. The member joins the feed, which holds back for it the messages that no history has. From here on nothing is lost:
-//!    what is published to a managed topic stands in its history before any channel hears of it. Only what formix-pubsub programs
-//!    publish comes live first, and is put into the history by a recorder a moment later: what came so just before is held back, too,
-//!    unless the history has it by now.
-//! 2. It is answered, and the histories are sent page by page, each when there is room in its queue.
-//! 3. When little is missing (at the beginning, mostly), the feed holds back everything, and what came meanwhile is read once more.
-//! 4. The feed hands over what it held back and everything from then on, except what lies before the positions reached, and
-//!    what formix-pubsub programs published and was replayed: that comes live without a position, and is known by id and time.
+//! 1. The member joins the feed, which from here on holds back every message for it. Then the ends of the histories are looked
+//!    up: what lies before them is to be sent from there, and what lies behind comes live, since it stands in its history before any
+//!    channel hears of it. Only what formix-pubsub programs publish comes live first, and is put into the history by a recorder a
+//!    moment later: what came so just before is held back, too, unless the history has it by now.
+//! 2. It is answered, and the histories are sent up to those ends, page by page, each when there is room in its queue.
+//! 3. Where that is much, the feed holds back only what no history has, until little is missing; then it holds back
+//!    everything again, and the ends are looked up anew.
+//! 4. The feed hands over what it held back and everything from then on, except what lies before those ends, and what
+//!    formix-pubsub programs published and was replayed: that comes live without a position, and is known by id and time.
 
 #![forbid(unsafe_code)]
 
@@ -53,11 +54,14 @@ pub struct Joining {
     queue: Arc<Queue>,
     pattern: Pattern,
     replayed: Replayed,
-    /// Whether the feed holds back everything.
-    holds_all: bool,
+    /// Where the histories end, if the feed has held back everything since before that was looked up.
+    ends: Option<Vec<End>>,
     /// What its answer says.
     pub begin: Begin,
 }
+
+/// A topic's name, the last offset of its history, and the position reached.
+type End = (Arc<str>, u64, u64);
 
 /// What to do where there is no such topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +90,7 @@ pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missin
         let subscription = Subscription { hub, feed, member };
         let replay = request.replay_last.unwrap_or(REPLAY_DEFAULT);
         let (mut replayed, mut begin) = (Replayed::default(), Begin { position: None, recovered: None });
-        let mut behind = 0_u64;
+        let (mut behind, mut ends) = (0_u64, Vec::new());
         // Who wants nothing of the past gets none of it that may never have a place in the history.
         let wants_past = replay > 0 || request.since.is_some();
         replayed.foreign.extend(early.iter().filter(|_| !wants_past).map(|delivery| delivery.identity));
@@ -105,21 +109,22 @@ pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missin
                 }
                 begin.position = Some(from);
             }
-            behind = behind.saturating_add(stats.next_offset.saturating_sub(1).saturating_sub(from.offset));
+            let last = stats.next_offset.saturating_sub(1);
+            behind = behind.saturating_add(last.saturating_sub(from.offset));
             let topic: Arc<str> = if pattern.is_exact() { Arc::default() } else { stats.topic.as_str().into() };
             let (here, elsewhere) = early.into_iter().partition(|delivery| delivery.topic == topic);
             early = elsewhere;
             replayed.foreign.extend(managed::recorded(&stats, home.as_deref(), here)?);
+            ends.push((Arc::clone(&topic), last, from.offset));
             replayed.floors.insert(topic, from);
         }
         // No history has a past of the others.
         replayed.foreign.extend(early.iter().map(|delivery| delivery.identity));
-        // Before it is answered: then what is published behind the answer comes also from a topic that is deleted at once.
-        let holds_all = behind <= NEAR;
-        if holds_all {
-            subscription.feed.hold_all(subscription.member);
+        let ends = Some(ends).filter(|_| behind <= NEAR);
+        if ends.is_none() {
+            subscription.feed.hold_unmanaged(subscription.member);
         }
-        Ok(Joining { subscription, queue, pattern, replayed, holds_all, begin })
+        Ok(Joining { subscription, queue, pattern, replayed, ends, begin })
     })
     .await
 }
@@ -129,34 +134,44 @@ impl Joining {
     pub async fn replay(mut self) -> pubsub::Result<Option<Subscription>> {
         // What is not there at the start was not promised, unless the answer said so.
         let mut is_promised = self.begin.recovered == Some(true);
-        loop {
+        let ends = loop {
+            if let Some(ends) = self.ends.take() {
+                break ends;
+            }
             let targets = self.targets().await?;
             let behind: u64 = targets.iter().map(|(_, last, floor)| last.saturating_sub(*floor)).sum();
-            if behind <= NEAR && !self.holds_all {
+            if behind <= NEAR {
                 let Subscription { feed, member, .. } = &self.subscription;
                 feed.hold_all(*member);
-                self.holds_all = true;
-                // What came live before it held everything stands in the histories now: look again.
+                // What came live before it held everything lies before these.
+                self.ends = Some(self.targets().await?);
                 continue;
             }
-            for (topic, last, floor) in targets {
-                if floor < last && !self.send_until(&topic, last, is_promised).await? {
-                    return Ok(None);
-                }
+            if !self.send_all(targets, is_promised).await? {
+                return Ok(None);
             }
             is_promised = true;
-            if self.holds_all {
-                break;
-            }
+        };
+        if !self.send_all(ends, is_promised).await? {
+            return Ok(None);
         }
         let Subscription { feed, member, .. } = &self.subscription;
         feed.settle(*member, std::mem::take(&mut self.replayed));
         Ok(Some(self.subscription))
     }
 
-    /// Each topic's name, the last offset of its history, and the position reached. Topics that were made meanwhile begin with
-    /// their first message.
-    async fn targets(&mut self) -> pubsub::Result<Vec<(Arc<str>, u64, u64)>> {
+    /// Sends histories up to these ends. False: the connection ends.
+    async fn send_all(&mut self, ends: Vec<End>, is_promised: bool) -> pubsub::Result<bool> {
+        for (topic, last, floor) in ends {
+            if floor < last && !self.send_until(&topic, last, is_promised).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where the histories end now. Topics that were made meanwhile begin with their first message.
+    async fn targets(&mut self) -> pubsub::Result<Vec<End>> {
         let (pattern, home) = (self.pattern.clone(), self.home());
         let is_exact = pattern.is_exact();
         let all = blocking(move || managed::matching(&pattern, home.as_deref())).await?;
@@ -175,7 +190,7 @@ impl Joining {
     /// Sends a topic's history up to an offset. False: the connection ends.
     async fn send_until(&mut self, topic: &str, last: u64, mut is_promised: bool) -> pubsub::Result<bool> {
         while let Some(slice) = self.read(topic).await? {
-            if !self.send(topic, &slice, is_promised).await {
+            if !self.send(topic, &slice, last, is_promised).await {
                 return Ok(false);
             }
             is_promised = true;
@@ -198,19 +213,22 @@ impl Joining {
         blocking(move || managed::page(&name, home.as_deref(), floor)).await
     }
 
-    /// Sends a page and moves the position behind it; a gap first, if some of it `is_promised` and gone. False: the
-    /// connection ends.
-    async fn send(&mut self, topic: &str, slice: &HistorySlice, is_promised: bool) -> bool {
+    /// Sends a page, as far as the offset `last`, and moves the position behind it; a gap first, if some of it `is_promised` and
+    /// gone. False: the connection ends.
+    async fn send(&mut self, topic: &str, slice: &HistorySlice, last: u64, is_promised: bool) -> bool {
         let pattern = FeedPattern::new(&self.pattern);
-        if slice.missed > 0 && is_promised {
-            let gap = Outgoing::Gap(frames::gap(&pattern.text, slice.missed).into());
+        let floor = self.replayed.floors.get(topic).map_or(0, |floor| floor.offset);
+        let count = slice.messages.iter().take_while(|message| message.offset() <= last).count();
+        let missed = slice.missed.min(last.saturating_sub(floor).saturating_sub(count as u64));
+        if missed > 0 && is_promised {
+            let gap = Outgoing::Gap(frames::gap(&pattern.text, missed).into());
             if !self.queue.send(gap).await {
                 return false;
             }
         }
         let limit = self.subscription.hub.limit();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros());
-        for message in &slice.messages {
+        for message in &slice.messages[..count] {
             let mut delivery = Delivery::new(message, false, &pattern, limit);
             delivery.missed = 0;
             if delivery.is_foreign && message.timestamp_us().unsigned_abs() as u128 + FOREIGN_US >= now {
@@ -221,7 +239,7 @@ impl Joining {
             }
         }
         if let Some(floor) = self.replayed.floors.get_mut(topic) {
-            floor.offset = floor.offset.max(slice.next_offset.saturating_sub(1));
+            floor.offset = floor.offset.max(slice.next_offset.saturating_sub(1).min(last));
         }
         true
     }

@@ -58,7 +58,7 @@ pub fn page(topic: &str, home: Option<&Path>, behind: Position) -> pubsub::Resul
     Ok(slice.filter(|slice| slice.epoch == behind.epoch))
 }
 
-/// Which of these messages of formix-pubsub programs the topic's history has by now, or has given up.
+/// Which of these messages of formix-pubsub programs the topic's history had when it was looked at, or had given up.
 pub fn recorded(
     stats: &TopicStats,
     home: Option<&Path>,
@@ -70,11 +70,12 @@ pub fn recorded(
     let mut position = Position { epoch: stats.epoch, offset: 0 };
     let (mut kept, mut oldest) = (HashSet::new(), None);
     while let Some(slice) = page(&stats.topic, home, position)? {
-        let Some(last) = slice.messages.last() else { break };
+        let count = slice.messages.iter().take_while(|message| message.offset() < stats.next_offset).count();
+        let Some(last) = slice.messages[..count].last() else { break };
         position.offset = last.offset();
         // What is older than a history that begins behind its beginning was in it.
         oldest = oldest.or(slice.messages.first().map(|first| (first.offset() > 1).then(|| first.timestamp_us())));
-        kept.extend(slice.messages.iter().map(|message| (message.id(), message.timestamp_us())));
+        kept.extend(slice.messages[..count].iter().map(|message| (message.id(), message.timestamp_us())));
     }
     let is_older = |(_, time): Identity| oldest.flatten().is_some_and(|oldest| time < oldest);
     let identities = messages.iter().map(|delivery| delivery.identity);
