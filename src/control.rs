@@ -183,7 +183,8 @@ impl Control {
         set(W_CAPACITY_BYTES, terms.capacity_bytes);
         set(W_PID, u64::from(terms.pid));
         set(W_OPENED, terms.opened_us);
-        set(W_SUBSCRIBERS, 1);
+        // A recorder is nobody that a publisher reaches.
+        set(W_SUBSCRIBERS, !terms.for_foreign as u64);
         set(W_FOR_FOREIGN, terms.for_foreign as u64);
         set(W_PATTERN_LEN, terms.pattern.len() as u64);
         for (i, piece) in terms.pattern.as_bytes().chunks(8).enumerate() {

@@ -73,7 +73,6 @@ impl Recorder {
         };
         let recording = Recording::new();
         let channel = Channel::open_for_foreign(topic, &options)?;
-        channel.set_subscribers(0);
         Ok(Some(Recorder { store, channel, appender, recording, _held: held }))
     }
 
