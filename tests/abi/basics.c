@@ -392,6 +392,11 @@ static void stores(void) {
     /* To chown(2) it says that the group stays as it is. */
     options.group = "4294967295";
     FAILS(PS_ERR_NOT_FOUND, "4294967295", ps_store_create(home, &options));
+    /* Nor is anybody's name so long, which the system's own lookup does not survive. */
+    static char endless[8 << 20];
+    memset(endless, 'g', sizeof endless - 1);
+    options.group = endless;
+    FAILS(PS_ERR_NOT_FOUND, "group", ps_store_create(home, &options));
     options.group = group;
     ANSWERS(0, ps_store_create(home, &options));
     struct stat status;

@@ -246,6 +246,26 @@ fn the_past_joins_the_present_without_gap_or_duplicate() {
     }
 }
 
+/// A burst right behind the answer, of which the history keeps next to nothing.
+#[test]
+fn what_a_short_history_gives_up_comes_live_all_the_same() {
+    let store = Store::new();
+    let gateway = store.serve(&[]);
+    assert_eq!(gateway.post("/topics", r#"{"name":"short","history_messages":1}"#).status, 201);
+    let publisher = store.publisher("short");
+    const MESSAGES: u64 = 200;
+    for round in 0..40 {
+        let mut client = gateway.connect();
+        client.subscribe("short", 0);
+        for n in 0..MESSAGES {
+            publisher.publish(n.to_string().as_bytes(), None).unwrap();
+        }
+        for n in 0..MESSAGES {
+            assert_eq!(client.message()["message"], n, "round {round}");
+        }
+    }
+}
+
 /// What comes with one read of the socket is published together; requests are done and answered in their order all the same.
 #[test]
 fn many_requests_in_one_read_are_done_in_order() {
