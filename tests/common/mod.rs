@@ -353,6 +353,17 @@ impl Baton {
     }
 }
 
+/// A counter that this process shares with the children that it forks from now on.
+pub fn shared_counter() -> &'static AtomicU64 {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping of zeros, aligned to a page, that is never unmapped.
+    unsafe {
+        let page = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
+        assert_ne!(page, libc::MAP_FAILED);
+        &*page.cast()
+    }
+}
+
 /// Ends this process (a forked child) with SIGALRM if it still runs then.
 pub fn kill_after(seconds: u32) {
     // SAFETY: takes a number.
