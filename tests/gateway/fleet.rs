@@ -34,7 +34,8 @@ fn several_gateways_serve_one_store() {
 #[test]
 fn a_gateway_that_is_killed_loses_nothing_that_is_in_a_history() {
     let store = Store::new();
-    let one = store.serve(&[]);
+    // An address at which nobody else asks for any port.
+    let one = store.serve(&["--bind", "127.71.3.9:0"]);
     let address = one.address.to_string();
     let mut client = one.connect();
     client.subscribe("t", 0);
