@@ -17,6 +17,9 @@ use tempfile::TempDir;
 /// Longer than anything here takes, on however busy a machine; a test that waits so long has failed.
 pub const LONG: Duration = Duration::from_secs(120);
 
+/// So long a test goes on that looks for a race by many rounds; a busy machine does not get to all of them in that time.
+pub const ENOUGH: Duration = Duration::from_secs(20);
+
 /// A store of the test's own, removed with it.
 pub struct Home {
     dir: TempDir,
