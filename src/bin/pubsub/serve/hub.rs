@@ -11,20 +11,25 @@ use pubsub::Pattern;
 
 use super::feed::{Delivery, Feed};
 use super::frames::Overflow;
+use super::managed;
 use super::queue::{Member, Queue};
+use super::recorder::Recorders;
 
 /// The feeds, by pattern.
 pub struct Hub {
     home: Option<PathBuf>,
     limit: usize,
     feeds: Mutex<HashMap<String, Arc<Feed>>>,
+    recorders: Arc<Recorders>,
     deletions: AtomicU64,
 }
 
 impl Hub {
-    /// Without feeds. Messages larger than `limit` bytes are not passed on.
-    pub fn new(home: Option<PathBuf>, limit: usize) -> Arc<Hub> {
-        Arc::new(Hub { home, limit, feeds: Mutex::default(), deletions: AtomicU64::new(0) })
+    /// Without feeds. Messages larger than `limit` bytes are not passed on; those of formix-pubsub programs are recorded if
+    /// `record` says so.
+    pub fn new(home: Option<PathBuf>, limit: usize, record: bool) -> Arc<Hub> {
+        let recorders = Recorders::new(home.clone(), record);
+        Arc::new(Hub { home, limit, feeds: Mutex::default(), recorders, deletions: AtomicU64::new(0) })
     }
 
     /// The store.
@@ -35,6 +40,18 @@ impl Hub {
     /// The largest message, in bytes.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// The topics that are recorded here.
+    pub fn recorders(&self) -> &Arc<Recorders> {
+        &self.recorders
+    }
+
+    /// Makes the topic managed, as the first subscribe or publish does. Within the runtime; blocks for file operations.
+    pub fn ensure(&self, topic: &str) -> pubsub::Result<()> {
+        managed::ensure(topic, self.home.as_deref())?;
+        self.recorders.take_up(topic);
+        Ok(())
     }
 
     /// Joins the pattern's feed, the first time opening it; with what came [early](Feed::join). Within the runtime; blocks for file
