@@ -70,7 +70,7 @@ fn what_is_wrong_with_a_frame_is_said_with_its_place() {
     let bad = parse(&long).unwrap_err().refusal.message;
     assert!(bad.ends_with(&format!(" at line 1 column {}", long.len())), "{bad}");
     let bad = parse("{\"action\":\"\t\"}").unwrap_err().refusal.message;
-    assert!(bad.ends_with(" at line 1 column 12"), "{bad}");
+    assert!(bad.ends_with(" at line 1 column 11"), "{bad}");
 }
 
 #[test]
