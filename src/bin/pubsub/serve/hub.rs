@@ -6,14 +6,18 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pubsub::Pattern;
 
 use super::feed::{Delivery, Feed};
 use super::frames::Overflow;
-use super::managed;
+use super::managed::{self, blocking};
 use super::queue::{Member, Queue};
 use super::recorder::Recorders;
+
+/// How often channels are looked after. A system call for each.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// The feeds, by pattern.
 pub struct Hub {
@@ -91,6 +95,19 @@ impl Hub {
         // A feed that failed may have a successor already.
         if feeds.get(name).is_some_and(|current| Arc::ptr_eq(current, feed)) {
             feeds.remove(name);
+        }
+    }
+
+    /// Ends feeds whose channel somebody deleted, with the store as a rule; until the gateway ends.
+    pub async fn watch(self: Arc<Hub>) {
+        loop {
+            tokio::time::sleep(CHECK_EVERY).await;
+            let feeds: Vec<_> = self.feeds.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            let checked = blocking(move || {
+                feeds.iter().for_each(|feed| feed.check());
+                Ok(())
+            });
+            checked.await.unwrap_or_else(|error| tracing::warn!(%error, "channels were not checked"));
         }
     }
 

@@ -95,6 +95,7 @@ async fn serve(config: Config) -> Result<Outcome, Failure> {
     let hub = hub::Hub::new(config.home.clone(), config.max_message, config.record);
     let app = Arc::new(app::App { config, hub, started: Instant::now(), stopping, figures });
     recorder::run(&app).await;
+    tokio::spawn(Arc::clone(&app.hub).watch());
     // Whoever started this may wait for it.
     let mut out = io::stdout();
     let announced = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());

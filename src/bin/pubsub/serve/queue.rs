@@ -69,6 +69,8 @@ pub enum End {
     TopicDeleted,
     /// It does not read fast enough.
     TooSlow,
+    /// What it subscribed to cannot be had from here any more.
+    Failed,
     /// The gateway stops.
     Stopping,
     /// Its token has expired.
@@ -86,7 +88,7 @@ pub enum End {
 impl End {
     /// Whether what waits is not sent any more.
     fn is_at_once(self) -> bool {
-        matches!(self, End::TooSlow | End::TooLarge | End::Broken | End::NotUtf8 | End::Gone)
+        matches!(self, End::TooSlow | End::Failed | End::TooLarge | End::Broken | End::NotUtf8 | End::Gone)
     }
 }
 

@@ -20,6 +20,8 @@ use super::managed::blocking;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A look costs at most this part of the time: it reads every topic.
 const LOOK_SHARE: u32 = 50;
+/// How often a recorder is looked after.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// Each recorder is a channel. Who has more topics and formix-pubsub publishers runs `pubsub topics keep`.
 const RECORDERS_MAX: usize = 256;
 
@@ -101,8 +103,11 @@ async fn record(mut recorder: Recorder, recorders: Arc<Recorders>) {
     drop(recorder);
     recorders.topics.lock().unwrap_or_else(PoisonError::into_inner).remove(&topic);
     // It may have been made again before this one noticed that it was deleted.
-    let again = blocking(move || Ok(recorders.take_up(&topic))).await;
-    again.unwrap_or_else(|error| tracing::warn!(%error, "a topic that was made again cannot be recorded now"));
+    let again = blocking(move || {
+        recorders.take_up(&topic);
+        Ok(())
+    });
+    again.await.unwrap_or_else(|error| tracing::warn!(%error, "a topic that was made again cannot be recorded now"));
 }
 
 async fn record_all(recorder: &mut Recorder) -> pubsub::Result<()> {
@@ -112,6 +117,10 @@ async fn record_all(recorder: &mut Recorder) -> pubsub::Result<()> {
         while recorder.record(Some(Duration::ZERO))? > 0 {
             tokio::task::yield_now().await;
         }
-        doorbell.rung().await.map_err(failed)?;
+        // The doorbell says nothing of a channel that somebody deleted, with the store as a rule.
+        match tokio::time::timeout(CHECK_EVERY, doorbell.rung()).await {
+            Ok(rung) => rung.map_err(failed)?,
+            Err(_) => continue,
+        }
     }
 }

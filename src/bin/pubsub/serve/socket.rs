@@ -150,7 +150,7 @@ pub async fn deadline(app: &App, queue: &Queue, remaining: Option<Duration>) {
     };
     queue.end(end);
     let time = match end {
-        End::TooSlow | End::TooLarge | End::Broken | End::NotUtf8 | End::Gone => CLOSE_TIME,
+        End::TooSlow | End::Failed | End::TooLarge | End::Broken | End::NotUtf8 | End::Gone => CLOSE_TIME,
         End::Stopping => app.config.drain,
         End::TopicDeleted | End::Expired => FAREWELL_TIME,
     };
@@ -179,6 +179,7 @@ async fn write_until_end(queue: &Queue) {
     let (code, reason) = match queue.drive().await {
         End::TopicDeleted => (CloseCode::Normal, "the topic was deleted"),
         End::TooSlow => (CloseCode::Again, "too slow: connect again, and resume"),
+        End::Failed => (CloseCode::Again, "the gateway's store has failed: connect again, and resume"),
         End::Stopping => (CloseCode::Away, "the gateway ends"),
         End::Expired => (CloseCode::Policy, "the token has expired"),
         End::TooLarge => (CloseCode::Size, "the frame is larger than the gateway takes (--max-message)"),

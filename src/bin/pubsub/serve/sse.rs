@@ -107,7 +107,7 @@ async fn keep(app: Arc<App>, queue: Arc<Queue>, grants: Grants, permit: Permit, 
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(%error, "a history could not be sent");
-                queue.end(End::TooSlow);
+                queue.end(End::Failed);
             }
         }
         std::future::pending::<()>().await;
