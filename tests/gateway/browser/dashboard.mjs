@@ -4,7 +4,7 @@
 // line like cargo's, so that scripts/test.sh counts it.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { once } from 'node:events';
 import readline from 'node:readline';
@@ -167,6 +167,27 @@ const tests = {
     assert.equal(await page.innerText('#no-topics'), 'No topic has made.h in its name.');
     assert.deepEqual(page.wrong, []);
     await page.context().close();
+  },
+
+  async 'a key is asked for, and one that is wrong is called that'(browser) {
+    const keys = `${directory}/keys.json`;
+    writeFileSync(keys, JSON.stringify({ keys: [{ key: 'the-key-of-this-test', pub: ['+'], sub: ['+'] }] }));
+    const secured = await serve('--bind', '127.0.0.1:0', '--auth', keys);
+    const page = await open(browser, secured.url, secured.address);
+    await page.waitForSelector('#login:not([hidden])');
+    await page.fill('#token', 'some-other-key-for-sure');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => document.getElementById('login-state').textContent.includes('unknown'));
+    // What would need it says so.
+    await page.click('#tail-button');
+    assert.match(await page.innerText('#tail-state'), /key is needed/);
+    await page.fill('#token', 'the-key-of-this-test');
+    await page.keyboard.press('Enter');
+    await connected(page);
+    await page.waitForSelector('#login', { state: 'hidden' });
+    assert.deepEqual(page.wrong.filter((wrong) => !wrong.includes('401') && !wrong.includes('WebSocket')), []);
+    await page.context().close();
+    await stop(secured);
   },
 
   async 'it fits a phone, and is light and dark'(browser, gateway) {

@@ -33,15 +33,17 @@ async function ask(path, options = {}) {
   if (token) headers.Authorization = `Bearer ${token}`;
   if (options.body) headers['Content-Type'] = 'application/json';
   const answer = await fetch(path, { ...options, headers, cache: 'no-store' });
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => null);
+  const text = problem?.error?.message ?? `HTTP ${answer.status}`;
   if (answer.status === 401) {
     $('login').hidden = false;
-    throw new Error('a key is needed');
+    if (token) say('login-state', text, true);
+    // It would try again and again, and cannot be told why that fails.
+    bus?.close();
+    bus = null;
   }
-  if (!answer.ok) {
-    const problem = await answer.json().catch(() => null);
-    throw new Error(problem?.error?.message ?? `HTTP ${answer.status}`);
-  }
-  return answer;
+  throw new Error(text);
 }
 
 /** For JSON.parse: numbers that stringify as they stand in the text, where the browser can do that. JavaScript's have fewer digits. */
@@ -215,6 +217,7 @@ function connect() {
 
 function listen(pattern) {
   $('pattern').value = pattern;
+  if (!bus) return say('tail-state', 'not connected: a key is needed', true);
   tail?.unsubscribe();
   say('tail-state', `listening to ${pattern}`);
   tail = bus.subscribe(pattern, (_, frame, text) => queue.push({ frame, text }), {
@@ -225,6 +228,7 @@ function listen(pattern) {
     onDeleted: () => say('tail-state', `${pattern} was deleted`, true),
     onError: (error) => say('tail-state', error.message, true),
   });
+  return undefined;
 }
 
 /** Shows what came, once a frame of the screen: a flood costs no more than what fits on the page. */
