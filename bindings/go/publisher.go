@@ -91,7 +91,8 @@ type Publisher struct {
 
 // NewPublisher opens a publisher for one topic, without wildcards.
 //
-// Errors: ErrInvalidTopic; ErrPermission, ErrStoreFull or ErrIO for the store.
+// Errors: ErrInvalidTopic; ErrInvalidArgument for a WithFullTimeout below 0; ErrPermission, ErrStoreFull or ErrIO for the
+// store.
 func NewPublisher(topic string, options ...PublisherOption) (*Publisher, error) {
 	var chosen publisherOptions
 	for _, option := range options {
@@ -110,7 +111,11 @@ func NewPublisher(topic string, options ...PublisherOption) (*Publisher, error) 
 	if err != nil {
 		return nil, err
 	}
-	result := C.psgo_publisher_open(chars(name), chars(home), C.uint32_t(chosen.fullTimeout))
+	fullTimeout, err := chosen.milliseconds()
+	if err != nil {
+		return nil, err
+	}
+	result := C.psgo_publisher_open(chars(name), chars(home), C.uint32_t(fullTimeout))
 	if err := failure(result); err != nil {
 		return nil, err
 	}

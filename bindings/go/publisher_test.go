@@ -68,13 +68,15 @@ func TestABatchStopsAtTheFirstThatFails(t *testing.T) {
 
 func TestAPublisherWaitsForRoom(t *testing.T) {
 	c := open(t, "room", WithCapacity(1, 0))
+	_, err := NewPublisher("room", WithFullTimeout(-1))
+	expect(t, err, ErrInvalidArgument) // elsewhere -1 is without end
 	p := publisher(t, "room", WithFullTimeout(60*time.Second))
 	impatient := publisher(t, "room", WithFullTimeout(20*time.Millisecond))
 	if _, err := p.Publish([]byte("first")); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	_, err := impatient.Publish(nil)
+	_, err = impatient.Publish(nil)
 	expect(t, err, ErrQueueFull)
 	if time.Since(start) < 20*time.Millisecond {
 		t.Error(time.Since(start))

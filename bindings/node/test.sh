@@ -50,6 +50,8 @@ install_packages "$examples"
 echo "== types"
 cd "$here"
 node node_modules/typescript/bin/tsc --noEmit -p test/types
+# Those of the gateway's client for browsers, since the compiler is here.
+node node_modules/typescript/bin/tsc --noEmit -p ../../tests/gateway/browser/types
 
 echo "== tests"
 status=0

@@ -135,7 +135,8 @@ impl Store {
     fn default_store() -> Result<Arc<Store>> {
         let kept = DEFAULT.get();
         if let Some(store) = &*kept.read().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            if !store.gone.load(Relaxed) {
+            // Not only when somebody else has noticed: a program may be long idle while its store is wiped.
+            if store.is_there() {
                 return Ok(Arc::clone(store));
             }
         }

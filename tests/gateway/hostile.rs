@@ -80,6 +80,46 @@ fn a_frame_that_is_too_large_ends_its_connection_with_a_reason() {
 }
 
 #[test]
+fn what_is_no_websocket_frame_ends_its_connection_with_a_reason() {
+    let store = Store::new();
+    let gateway = store.serve(&[]);
+    let mut other = gateway.connect();
+    other.subscribe("t", 0);
+    for (bytes, code) in [
+        // Text that is not UTF-8; then: not masked, a reserved bit, no such opcode, the rest of nothing, half a ping.
+        (&[0x81, 0x82, 0, 0, 0, 0, 0xff, 0xfe][..], 1007),
+        (&[0x81, 0x02, b'{', b'}'], 1002),
+        (&[0xc1, 0x82, 0, 0, 0, 0, b'{', b'}'], 1002),
+        (&[0x83, 0x82, 0, 0, 0, 0, b'{', b'}'], 1002),
+        (&[0x80, 0x82, 0, 0, 0, 0, b'{', b'}'], 1002),
+        (&[0x09, 0x82, 0, 0, 0, 0, b'{', b'}'], 1002),
+    ] {
+        let mut client = gateway.connect();
+        client.send_json(json!({"action": "publish", "topic": "t", "message": code}));
+        client.socket.get_mut().write_all(bytes).unwrap();
+        assert_eq!(client.closed(), code, "{bytes:x?}");
+        // What came before counts.
+        assert_eq!(other.messages(1), [json!(code)]);
+    }
+    gateway.assert_works();
+}
+
+#[test]
+fn a_body_that_says_it_is_too_large_is_refused_before_it_comes() {
+    let store = Store::new();
+    let gateway = store.serve(&[]);
+    for path in ["/topics", "/topics/t/messages"] {
+        let mut stream = http::connect(gateway.address);
+        let length = (1 << 20) + 1;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        assert_eq!(http::answer(stream).code(), (413, "too_large".into()));
+    }
+}
+
+#[test]
 fn errors_never_echo_much() {
     let store = Store::new();
     let gateway = store.serve(&[]);

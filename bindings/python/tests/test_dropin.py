@@ -109,6 +109,8 @@ class Interface(Case):
         for module, wanted in names.items():
             for name in wanted:
                 self.assertTrue(hasattr(module, name), f"{module.__name__}.{name}")
+        self.assertEqual(message.Header, dict[str, str | int | float | bool | None])
+        python("import pubsub; pubsub.channel, pubsub.message, pubsub.pubsub, pubsub.abstractions.get_base_dir()")
 
     def test_base_directory_and_processes(self):
         self.assertEqual(get_base_dir(), HOME)
