@@ -28,10 +28,18 @@ fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     result.unwrap_err().kind()
 }
 
+/// Runs this in a process of its own: in the one of all tests a thread may stand still for long while others fork.
+fn alone(home: &Home, run: impl FnOnce(&Home)) {
+    Child::fork(|| run(home)).succeeds();
+}
+
 /// No wake-up is lost: a message that comes while the receiver goes to sleep wakes it.
 fn no_wake_up_is_lost(transport: Transport) {
+    alone(&Home::with(transport), lose_no_wake_up);
+}
+
+fn lose_no_wake_up(home: &Home) {
     const ROUNDS: u64 = 10_000;
-    let home = Home::with(transport);
     let (mut ping, mut pong) = (home.open("ping"), home.open("pong"));
     let (pings, pongs) = (&Wakings::new(ROUNDS as usize), &Wakings::new(ROUNDS as usize));
     let over = AtomicBool::new(false);
@@ -101,8 +109,11 @@ fn an_interrupt_is_sticky_and_ends_one_wait(transport: Transport) {
 
 /// An interrupt from another thread ends the wait at once, whenever it comes.
 fn an_interrupt_ends_a_wait_whenever_it_comes(transport: Transport) {
+    alone(&Home::with(transport), interrupt_waits);
+}
+
+fn interrupt_waits(home: &Home) {
     const ROUNDS: usize = 20_000;
-    let home = Home::with(transport);
     let mut channel = home.open("a");
     let interrupter = channel.interrupter();
     let (ended, over) = (AtomicUsize::new(0), AtomicBool::new(false));
