@@ -38,12 +38,12 @@ for compiler in "${compilers[@]}"; do
         done
     done
     for program in values traffic topics misuse; do
-        check "$program holds ($compiler)" in_a_store timeout 120 "$scratch/$program"
+        check "$program holds ($compiler)" in_a_store timeout 600 "$scratch/$program"
     done
 done
 for program in values traffic topics misuse; do
     # shellcheck disable=SC2086  # words
-    check "valgrind finds no error and no leak in $program" in_a_store timeout 120 $MEMCHECK "$scratch/$program"
+    check "valgrind finds no error and no leak in $program" in_a_store timeout 600 $MEMCHECK "$scratch/$program"
 done
 
 # readme LANGUAGE: the program in that language in the README.

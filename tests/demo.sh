@@ -34,7 +34,7 @@ interrupted() {
     done
     programs || { echo "the demo runs no program: $line"; return 1; }
     kill -INT "$demo"
-    timeout 60 cat <&"$demo_out" || return 1
+    timeout 300 cat <&"$demo_out" || return 1
     wait "$demo" || status=$?
     [ "$status" -eq 130 ] || { echo "exit code $status"; return 1; }
     ! programs || { echo "still running"; return 1; }

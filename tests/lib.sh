@@ -54,7 +54,7 @@ start_listening() {
     exec {listener_in}>&"${LISTENER[1]}" {listener_out}<&"${LISTENER[0]}"
     exec {LISTENER[1]}>&- {LISTENER[0]}<&-
     listener_log=$scratch/$name
-    IFS= read -r -t 60 line <&"$listener_out" || line="(nothing)"
+    IFS= read -r -t 300 line <&"$listener_out" || line="(nothing)"
     case $line in
         "listening on "*) ;;
         *) die "$name said '$line' instead of listening" ;;
@@ -64,7 +64,7 @@ start_listening() {
 # What it printed after "listening on" is in $scratch/NAME; the answer is its exit code.
 end_listening() {
     local status=0
-    timeout 60 cat <&"$listener_out" >"$listener_log" || { status=$?; kill -KILL "$listener"; }
+    timeout 300 cat <&"$listener_out" >"$listener_log" || { status=$?; kill -KILL "$listener"; }
     exec {listener_out}<&-
     wait "$listener" || status=$?
     return "$status"

@@ -23,7 +23,7 @@ import ledger
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SIGNALS = ("READY", "PUBLISHED", None)  # what a program says to the demo; None: its output has ended
-PATIENCE = 60  # seconds beyond the feed's own time, before the demo is called stuck
+PATIENCE = 120  # seconds beyond the feed's own time, before the demo is called stuck
 
 
 class DemoError(Exception):

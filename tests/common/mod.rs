@@ -17,6 +17,9 @@ use tempfile::TempDir;
 /// Longer than anything here takes, on however busy a machine; a test that waits so long has failed.
 pub const LONG: Duration = Duration::from_secs(120);
 
+/// So long a test goes on that looks for a race by many rounds; a busy machine does not get to all of them in that time.
+pub const ENOUGH: Duration = Duration::from_secs(20);
+
 /// A store of the test's own, removed with it.
 pub struct Home {
     dir: TempDir,
@@ -350,6 +353,17 @@ impl Baton {
     /// Whether the other end was given up.
     pub fn ended(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
+    }
+}
+
+/// A counter that this process shares with the children that it forks from now on.
+pub fn shared_counter() -> &'static AtomicU64 {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping of zeros, aligned to a page, that is never unmapped.
+    unsafe {
+        let page = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
+        assert_ne!(page, libc::MAP_FAILED);
+        &*page.cast()
     }
 }
 

@@ -19,7 +19,7 @@ import tempfile
 import threading
 from typing import NamedTuple
 
-PATIENCE = 50  # seconds, then all programs are killed: something hangs
+PATIENCE = 250  # seconds, then all programs are killed: something hangs
 FORMIX, NODE = "formix-pubsub", "Node"  # two that differ: see `expects` and `as_received`
 PATTERNS = ["matrix.exact", "matrix.=.word", "matrix.+"]
 SHOWN = 3  # problems of a pair

@@ -9,7 +9,7 @@ import subprocess
 import shlex
 import sys
 
-PATIENCE = 60  # seconds: something hangs
+PATIENCE = 250  # seconds: something hangs
 QUESTIONS = ["first one", "second"]
 FORMIX = "formix-pubsub"  # whose own channels match otherwise than it documents: it does not ask itself
 ANSWERS = "first one: FIRST ONE\nsecond: SECOND\n"

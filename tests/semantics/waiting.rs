@@ -34,6 +34,7 @@ fn no_wake_up_is_lost(transport: Transport) {
     let home = Home::with(transport);
     let (mut ping, mut pong) = (home.open("ping"), home.open("pong"));
     let (pings, pongs) = (&Wakings::new(ROUNDS as usize), &Wakings::new(ROUNDS as usize));
+    let over = AtomicBool::new(false);
     let wait = |channel: &mut Channel, wakings: &Wakings, i: u64| {
         let awake = time_awake();
         assert_eq!(number(&next(channel)), i);
@@ -48,13 +49,23 @@ fn no_wake_up_is_lost(transport: Transport) {
             let publisher = home.publisher("pong");
             for i in 0..ROUNDS {
                 wait(&mut ping, pings, i);
+                // Before the other one, which waits for this, decides about the next.
+                let last = over.load(SeqCst);
                 wake(&publisher, pongs, i);
+                if last {
+                    break;
+                }
             }
         });
-        let publisher = home.publisher("ping");
+        let (publisher, begun) = (home.publisher("ping"), Instant::now());
         for i in 0..ROUNDS {
+            let last = begun.elapsed() > ENOUGH;
+            over.store(last, SeqCst);
             wake(&publisher, pings, i);
             wait(&mut pong, pongs, i);
+            if last {
+                break;
+            }
         }
     });
 }
@@ -94,14 +105,17 @@ fn an_interrupt_ends_a_wait_whenever_it_comes(transport: Transport) {
     let home = Home::with(transport);
     let mut channel = home.open("a");
     let interrupter = channel.interrupter();
-    let ended = AtomicUsize::new(0);
+    let (ended, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let interrupts = Wakings::new(ROUNDS);
     thread::scope(|scope| {
-        let (ended, interrupts) = (&ended, &interrupts);
+        let (ended, over, interrupts) = (&ended, &over, &interrupts);
         scope.spawn(move || {
             for round in 0..ROUNDS {
-                while ended.load(SeqCst) < round {
+                while ended.load(SeqCst) < round && !over.load(SeqCst) {
                     thread::yield_now();
+                }
+                if over.load(SeqCst) {
+                    break;
                 }
                 for _ in 0..(round * 7) % 400 {
                     std::hint::spin_loop();
@@ -110,7 +124,8 @@ fn an_interrupt_ends_a_wait_whenever_it_comes(transport: Transport) {
                 interrupts.give(round);
             }
         });
-        for round in 0..ROUNDS {
+        let (begun, _over) = (Instant::now(), AtEnd(over));
+        for round in (0..ROUNDS).take_while(|_| begun.elapsed() < ENOUGH) {
             let awake = time_awake();
             assert_eq!(kind(channel.fetch_wait(Some(LONG))), ErrorKind::Interrupted);
             interrupts.assert_prompt(round, awake);
