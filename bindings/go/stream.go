@@ -77,8 +77,9 @@ func (c *Channel) pass(s *stream) error {
 		select {
 		case s.messages <- message:
 		case <-s.ctx.Done():
+			left := message // not itself: every message would be allocated
 			c.mu.Lock()
-			s.behind = &message
+			s.behind = &left
 			c.mu.Unlock()
 			return nil
 		case <-c.done:
