@@ -155,8 +155,9 @@ impl Replay {
                     ));
                 }
                 Ok(None) => {}
-                // One damaged history does not keep a wildcard's others.
-                Err(error) if error.kind() == ErrorKind::Corrupt && !pattern.is_exact() => {}
+                // One that is damaged, or not for this user to read, does not keep a wildcard's others.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Permission) && !pattern.is_exact() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -51,7 +51,7 @@ impl Reader<'_> {
         let file = match base.open_at(path.as_c_str(), libc::O_RDONLY, 0) {
             Ok(file) => file,
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(None),
-            Err(error) => return Err(Error::os(format_args!("opening the history of '{topic}'"), error)),
+            Err(error) => return Err(unusable(error.into(), topic)),
         };
         let terms = page::inspect(&file).map_err(|e| unusable(e, topic))?;
         Ok(Some(Reader { base, directory, file, terms, buffer: Vec::new() }))
