@@ -249,6 +249,11 @@ impl Replay {
         Ok(())
     }
 
+    /// The histories' epochs, and the offsets from which on messages come live.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.cuts.values().map(|cut| (cut.epoch, cut.end))
+    }
+
     /// Whether there is more from a history.
     pub(crate) fn has_message(&self) -> bool {
         !self.order.is_empty()

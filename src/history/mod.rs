@@ -25,7 +25,7 @@ mod record;
 
 pub(crate) use append::{Appended, Appender, Sender};
 pub(crate) use page::{FILE, RECORDER, Terms, create, directory_name, layout, note_opening, topic_of};
-pub(crate) use read::{Kept, Reader, stray_files};
+pub(crate) use read::{Kept, Reader, end, stray_files};
 pub(crate) use record::Entry;
 
 use crate::control::Unusable;

@@ -211,6 +211,13 @@ impl Reader<'_> {
     }
 }
 
+/// The epoch of a topic's history, and the offset that its next message gets; `None`: it is not managed, or that cannot be told.
+pub(crate) fn end(base: &Directory, topic: &str) -> Option<(u64, u64)> {
+    let reader = Reader::open(base, topic).ok()??;
+    let (_, end) = reader.range().ok()?;
+    Some((reader.terms().epoch, end))
+}
+
 /// The names of the files in a topic's directory that its history does not name; `None`: it is not managed.
 pub(crate) fn stray_files(base: &Directory, topic: &str) -> Result<Option<Vec<Vec<u8>>>> {
     // Listed first: a file that is named later is in the history by the time it is looked at, or young.
