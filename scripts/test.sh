@@ -18,7 +18,7 @@ clippy    900   scripts/lint.sh clippy
 header    120   scripts/lint.sh header
 scripts   60    scripts/lint.sh scripts
 cargo     1800  cargo test --features serve --no-fail-fast
-crash     300   cargo test --features chaos --test crash
+crash     900   cargo test --features chaos --test crash
 build     900   scripts/build.sh
 model     900   cargo test --release --manifest-path models/Cargo.toml
 install   900   tests/install.sh
@@ -26,8 +26,8 @@ cpp       900   tests/cpp.sh
 examples  600   tests/examples.sh
 python    600   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/python/test.sh
 go        600   env PUBSUB_LIB_DIR=$PWD/build/release bindings/go/test.sh
-node      300   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/node/test.sh
-matrix    300   tests/matrix.sh
+node      900   env PUBSUB_LIBRARY=$PWD/build/release/libpubsub.so bindings/node/test.sh
+matrix    900   tests/matrix.sh
 gateway   900   tests/gateway.sh
 checker   60    build/venv/bin/python tests/demo_checker.py
 demo      600   tests/demo.sh

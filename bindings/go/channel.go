@@ -32,7 +32,9 @@ type Channel struct {
 	handle C.psgo_channel // 0: closed
 	bell   *bell          // nil until somebody waits
 	queue  queue
-	failed error // what ended a stream of Messages
+	// Those that run, and those that left messages: earlier ones than the queue's.
+	streams []*stream
+	failed  error // what ended a stream of Messages
 }
 
 // bell is the channel's descriptor, known to the runtime's poller.
@@ -55,9 +57,6 @@ const (
 	shortNap = time.Microsecond
 	longNap  = 4 * time.Microsecond
 )
-
-// How many messages a stream of Messages may be ahead of its reader.
-const streamed = 64
 
 var past = time.Unix(1, 0)
 
@@ -122,7 +121,7 @@ func (c *Channel) Path() string { return c.path }
 func (c *Channel) Close() error {
 	c.mu.Lock()
 	handle, bell := c.handle, c.bell
-	c.handle, c.bell, c.queue = 0, nil, queue{}
+	c.handle, c.bell, c.queue, c.streams = 0, nil, queue{}, nil
 	c.mu.Unlock()
 	if handle == 0 {
 		return nil
@@ -152,7 +151,10 @@ func (c *Channel) Stats() (Stats, error) {
 		return Stats{}, err
 	}
 	stats := newStats(&found)
-	stats.Prefetched = c.queue.len()
+	stats.Prefetched = c.queue.left
+	for _, s := range c.streams {
+		stats.Prefetched += s.len()
+	}
 	return stats, nil
 }
 
@@ -161,32 +163,41 @@ func (c *Channel) Stats() (Stats, error) {
 // Errors: the context's, as it is; ErrClosed, also when the channel is closed meanwhile; ErrCorrupt when somebody deleted
 // its directory; ErrTooLarge when memory for the message cannot be had; ErrIO.
 func (c *Channel) Receive(ctx context.Context) (message Message, err error) {
-	if err = ctx.Err(); err != nil {
-		return
+	err = c.receiveOne(ctx, nil, &message)
+	return
+}
+
+// receiveOne is Receive, for the reader of `own` if there is one.
+func (c *Channel) receiveOne(ctx context.Context, own *stream, message *Message) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	for {
-		var ok bool
-		if ok, err = c.takeOne(&message); ok || err != nil {
-			return
+		if ok, err := c.takeOne(ctx, own, message); ok || err != nil {
+			return err
 		}
-		if err = c.wait(ctx); err != nil {
-			return
+		if err := c.wait(ctx); err != nil {
+			return err
 		}
 	}
 }
 
 // TryReceive returns the next message, and whether there was one. It never waits.
 func (c *Channel) TryReceive() (message Message, ok bool, err error) {
-	ok, err = c.takeOne(&message)
+	ok, err = c.takeOne(context.Background(), nil, &message)
 	return
 }
 
-// takeOne takes the next message, if there is one.
-func (c *Channel) takeOne(message *Message) (bool, error) {
+// takeOne takes the next message, if there is one. The context is for the moment that a stream may take to end.
+func (c *Channel) takeOne(ctx context.Context, own *stream, message *Message) (ok bool, err error) {
 	c.mu.Lock()
-	ok, err := c.fill()
-	if ok {
-		c.queue.next(message)
+	if len(c.streams) > 0 {
+		ok, err = c.takeLeft(ctx, own, message)
+	}
+	if !ok && err == nil {
+		if ok, err = c.fill(); ok {
+			c.queue.next(message)
+		}
 	}
 	c.mu.Unlock() // no defer: nothing here panics, and most messages come this way
 	return ok, err
@@ -206,7 +217,7 @@ func (c *Channel) receive(ctx context.Context, messages []Message) (int, error) 
 		return 0, err
 	}
 	for {
-		if count, err := c.take(messages); count > 0 || err != nil {
+		if count, err := c.take(ctx, messages); count > 0 || err != nil {
 			return count, err
 		}
 		if err := c.wait(ctx); err != nil {
@@ -216,11 +227,18 @@ func (c *Channel) receive(ctx context.Context, messages []Message) (int, error) 
 }
 
 // take fills messages with what is there. An error comes with none.
-func (c *Channel) take(messages []Message) (int, error) {
+func (c *Channel) take(ctx context.Context, messages []Message) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for count := range messages {
-		if ok, err := c.fill(); !ok {
+		ok, err := c.takeLeft(ctx, nil, &messages[count])
+		if ok {
+			continue
+		}
+		if err == nil {
+			ok, err = c.fill()
+		}
+		if !ok {
 			if count > 0 {
 				err = nil // left to the next call
 			}
@@ -229,80 +247,6 @@ func (c *Channel) take(messages []Message) (int, error) {
 		c.queue.next(&messages[count])
 	}
 	return len(messages), nil
-}
-
-// Messages is a stream of the channel's messages, for range and select. It ends when the context is done, the channel is
-// closed, or receiving fails: then Err says why.
-//
-// Its goroutine runs until then: a program that stops reading cancels the context. Messages that it had ready then (up to
-// 64) go back to the channel, for whoever receives next.
-func (c *Channel) Messages(ctx context.Context) <-chan Message {
-	stream := make(chan Message, streamed)
-	go c.stream(ctx, stream)
-	return stream
-}
-
-// Err is the error that ended a stream of Messages; nil when that was its context or Close.
-func (c *Channel) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.failed
-}
-
-func (c *Channel) stream(ctx context.Context, stream chan Message) {
-	defer close(stream)
-	for {
-		message, err := c.Receive(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				c.putBack(stream)
-			} else if !errors.Is(err, ErrClosed) {
-				c.mu.Lock()
-				c.failed = err
-				c.mu.Unlock()
-			}
-			return
-		}
-		select {
-		case stream <- message: // mostly there is room, and to look at three channels costs more
-			continue
-		default:
-		}
-		select {
-		case stream <- message:
-		case <-ctx.Done():
-			c.putBack(stream, message)
-			return
-		case <-c.done:
-			return
-		}
-	}
-}
-
-// putBack makes what the stream still holds, and then these, the next messages of the channel.
-func (c *Channel) putBack(stream chan Message, behind ...Message) {
-	var back []Message
-	for {
-		select {
-		case message := <-stream:
-			back = append(back, message)
-			continue
-		default:
-		}
-		break
-	}
-	if back = append(back, behind...); len(back) == 0 {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.handle == 0 {
-		return
-	}
-	c.queue.returned = append(back, c.queue.returned...)
-	if c.bell != nil {
-		_ = c.bell.file.SetReadDeadline(past) // wakes who waits on it
-	}
 }
 
 // fill makes sure that the queue holds a message; false when there is none. For those who hold the lock.
@@ -365,14 +309,14 @@ func (c *Channel) wait(ctx context.Context) error {
 		err := bell.raw.Read(func(uintptr) bool {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			ready, failed = c.fill()
+			ready, failed = c.anything()
 			return ready || failed != nil
 		})
 		switch {
 		case ready || failed != nil:
 			return failed
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			// The loop finds out why. A message that was put back wakes us as well.
+			// The loop finds out why. A stream that left messages wakes us as well.
 			if ready, failed := c.look(); ready || failed != nil {
 				return failed
 			}
@@ -399,8 +343,8 @@ func (c *Channel) linger() (bool, error) {
 		// the publisher needs one.
 		C.psgo_nap(C.uint64_t(c.nap))
 		c.mu.Lock()
-		ready, err := c.fill()
-		several := c.queue.len() > 1
+		ready, err := c.anything()
+		several := c.queue.left > 1
 		c.queue.flows = ready
 		c.mu.Unlock()
 		if several && c.nap < longNap {
@@ -418,7 +362,7 @@ func (c *Channel) linger() (bool, error) {
 func (c *Channel) look() (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.fill()
+	return c.anything()
 }
 
 // ring is the descriptor to wait on. Made when somebody first waits: from then on publishers pay for wake-ups.

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // soon is for waits that end by an event: its end is a failure.
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 120*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -95,7 +95,7 @@ func expect(t testing.TB, err error, code ErrorCode) {
 // eventually is for what other threads do, when nothing tells of it.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(120 * time.Second); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("in vain: ", what)
 		}

@@ -56,7 +56,7 @@ type channelOptions struct {
 
 type publisherOptions struct {
 	home        string
-	fullTimeout uint32
+	fullTimeout time.Duration
 }
 
 type channelOption func(*channelOptions)
@@ -122,14 +122,20 @@ func WithResume(epoch, offset uint64) Option {
 }
 
 // WithFullTimeout makes a publish wait this long for room in channels that are full and reject; rounded up to
-// milliseconds. Meanwhile it holds an OS thread. Without it, and for 0 or less, a publish never waits.
+// milliseconds, 49 days at most. Meanwhile it holds an OS thread. Without it, and for 0, a publish never waits; less is
+// ErrInvalidArgument.
 func WithFullTimeout(timeout time.Duration) PublisherOption {
-	ms := (timeout + time.Millisecond - 1) / time.Millisecond
+	return publisherOption(func(o *publisherOptions) { o.fullTimeout = timeout })
+}
+
+// milliseconds is how long to wait for room, as the library counts.
+func (o *publisherOptions) milliseconds() (uint32, error) {
 	switch {
-	case timeout <= 0:
-		ms = 0
-	case timeout > math.MaxUint32*time.Millisecond:
-		ms = math.MaxUint32
+	case o.fullTimeout < 0:
+		return 0, errorf(ErrInvalidArgument, "a publisher cannot wait %v for room; WithFullTimeout is 0 (not at all) or more",
+			o.fullTimeout)
+	case o.fullTimeout > math.MaxUint32*time.Millisecond:
+		return math.MaxUint32, nil
 	}
-	return publisherOption(func(o *publisherOptions) { o.fullTimeout = uint32(ms) })
+	return uint32((o.fullTimeout + time.Millisecond - 1) / time.Millisecond), nil
 }

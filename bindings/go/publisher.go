@@ -6,6 +6,7 @@ import "C"
 import (
 	"runtime"
 	"sync"
+	"time"
 	"unsafe"
 )
 
@@ -79,17 +80,19 @@ func receipt(published C.psgo_published) (Receipt, error) {
 // Publisher is the sending end of one topic. Any goroutine may use it, several at once. Close it; one that is forgotten is
 // closed when the garbage collector finds it.
 type Publisher struct {
-	topic string
-	home  string // "": the default store
-	// Publishing holds it for reading, closing for writing.
-	mu     sync.RWMutex
-	handle C.psgo_publisher // 0: closed
-	inbox  *inbox           // kept since the first request
+	topic  string
+	home   string           // "": the default store
+	handle C.psgo_publisher // told of Close; freed when nothing refers to this any more
+
+	mu       sync.Mutex // guards what follows
+	isClosed bool
+	inbox    *inbox // kept since the first request
 }
 
 // NewPublisher opens a publisher for one topic, without wildcards.
 //
-// Errors: ErrInvalidTopic; ErrPermission, ErrStoreFull or ErrIO for the store.
+// Errors: ErrInvalidTopic; ErrInvalidArgument for a WithFullTimeout below 0; ErrPermission, ErrStoreFull or ErrIO for the
+// store.
 func NewPublisher(topic string, options ...PublisherOption) (*Publisher, error) {
 	var chosen publisherOptions
 	for _, option := range options {
@@ -108,12 +111,19 @@ func NewPublisher(topic string, options ...PublisherOption) (*Publisher, error) 
 	if err != nil {
 		return nil, err
 	}
-	result := C.psgo_publisher_open(chars(name), chars(home), C.uint32_t(chosen.fullTimeout))
+	fullTimeout, err := chosen.milliseconds()
+	if err != nil {
+		return nil, err
+	}
+	result := C.psgo_publisher_open(chars(name), chars(home), C.uint32_t(fullTimeout))
 	if err := failure(result); err != nil {
 		return nil, err
 	}
 	p := &Publisher{topic: topic, home: chosen.home, handle: C.psgo_publisher(result.more)}
-	runtime.SetFinalizer(p, (*Publisher).Close)
+	runtime.SetFinalizer(p, func(p *Publisher) {
+		p.Close()
+		C.psgo_publisher_free(p.handle)
+	})
 	return p, nil
 }
 
@@ -124,17 +134,32 @@ func (p *Publisher) Topic() string { return p.topic }
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.handle != 0 {
-		C.psgo_publisher_close(p.handle)
-		p.handle = 0
-		p.leave()
-		runtime.SetFinalizer(p, nil)
+	if p.isClosed {
+		return nil
 	}
+	for pause := time.Microsecond; !C.psgo_publisher_close(p.handle); pause *= 2 {
+		if pause > time.Millisecond {
+			pause = time.Millisecond
+		}
+		time.Sleep(pause)
+	}
+	p.isClosed = true
+	p.leave()
 	return nil
 }
 
 func (p *Publisher) closed() error {
 	return errorf(ErrClosed, "the publisher of '%s' is closed", p.topic)
+}
+
+// failed is the error of who publishes nothing.
+func (p *Publisher) failed() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isClosed {
+		return p.closed()
+	}
+	return nil
 }
 
 // Publish publishes one message, as the function Publish does; with WithFullTimeout it waits that long for room in channels
@@ -143,20 +168,14 @@ func (p *Publisher) Publish(data []byte, headers ...Header) (Receipt, error) {
 	if len(headers) > 0 {
 		return p.publishWith(data, headers)
 	}
-	// No defer, and nothing else here: nothing in between panics, and it would cost a tenth of the whole.
-	p.mu.RLock()
-	if p.handle == 0 {
-		p.mu.RUnlock()
-		return Receipt{}, p.closed()
-	}
 	size := C.size_t(len(data))
 	if size == 0 {
 		data = nothing[:]
 	}
 	published := C.psgo_publisher_publish(p.handle, (*C.uint8_t)(&data[0]), size)
-	p.mu.RUnlock()
+	runtime.KeepAlive(p)
 	if published.delivered < 0 {
-		return receipt(published)
+		return p.receipt(published)
 	}
 	return Receipt{Delivered: int(published.delivered), Rejected: int(published.rejected)}, nil
 }
@@ -169,24 +188,28 @@ func (p *Publisher) publishWith(data []byte, headers []Header) (Receipt, error) 
 		return Receipt{}, err
 	}
 	s.text = text
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.handle == 0 {
-		return Receipt{}, p.closed()
-	}
-	return receipt(p.publish(data, text))
+	return p.publish(data, text)
 }
 
-// publish is for those who hold the lock. Headers are JSON text.
-func (p *Publisher) publish(data, headers []byte) C.psgo_published {
+// publish is for headers that are JSON text.
+func (p *Publisher) publish(data, headers []byte) (Receipt, error) {
+	defer runtime.KeepAlive(p)
 	size := C.size_t(len(data))
 	if size == 0 {
 		data = nothing[:]
 	}
 	if len(headers) == 0 {
-		return C.psgo_publisher_publish(p.handle, (*C.uint8_t)(&data[0]), size)
+		return p.receipt(C.psgo_publisher_publish(p.handle, (*C.uint8_t)(&data[0]), size))
 	}
-	return C.psgo_publisher_publish_with(p.handle, (*C.uint8_t)(&data[0]), size, chars(headers), C.size_t(len(headers)))
+	return p.receipt(C.psgo_publisher_publish_with(p.handle, (*C.uint8_t)(&data[0]), size, chars(headers),
+		C.size_t(len(headers))))
+}
+
+func (p *Publisher) receipt(published C.psgo_published) (Receipt, error) {
+	if published.delivered == C.PS_ERR_CLOSED && published.text == nil {
+		return Receipt{}, p.closed()
+	}
+	return receipt(published)
 }
 
 const (
@@ -207,10 +230,8 @@ func (p *Publisher) PublishBatch(payloads [][]byte, headers ...Header) (int, err
 		return 0, err
 	}
 	s.text = text
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.handle == 0 {
-		return 0, p.closed()
+	if len(payloads) == 0 {
+		return 0, p.failed()
 	}
 	handled := 0
 	for handled < len(payloads) {
@@ -223,7 +244,7 @@ func (p *Publisher) PublishBatch(payloads [][]byte, headers ...Header) (int, err
 			s.lengths = append(s.lengths, uint32(len(payload)))
 		}
 		if len(s.lengths) == 0 {
-			if _, err := receipt(p.publish(payloads[handled], text)); err != nil {
+			if _, err := p.publish(payloads[handled], text); err != nil {
 				return handled, err
 			}
 			handled++
@@ -256,16 +277,15 @@ func (p *Publisher) PublishPacked(data []byte, lengths []uint32, headers ...Head
 		return 0, errorf(ErrInvalidArgument, "the lengths of the payloads sum up to %d bytes, but there are %d", total,
 			len(data))
 	}
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.handle == 0 {
-		return 0, p.closed()
+	if len(lengths) == 0 {
+		return 0, p.failed()
 	}
 	return p.packed(data, lengths, text)
 }
 
-// packed publishes all or up to the first that fails, for those who hold the lock.
+// packed publishes all or up to the first that fails.
 func (p *Publisher) packed(data []byte, lengths []uint32, headers []byte) (int, error) {
+	defer runtime.KeepAlive(p)
 	handled := 0
 	for len(lengths) > 0 {
 		content := data
@@ -276,6 +296,9 @@ func (p *Publisher) packed(data []byte, lengths []uint32, headers []byte) (int, 
 		result := C.psgo_publisher_packed(p.handle, (*C.uint8_t)(&content[0]), (*C.uint32_t)(&lengths[0]),
 			C.size_t(len(lengths)), chars(headers), C.size_t(len(headers)))
 		// It stops short without a reason, and gives it when that message comes first.
+		if result.value == C.PS_ERR_CLOSED && result.text == nil {
+			return handled, p.closed()
+		}
 		if err := failure(result); err != nil {
 			return handled, err
 		}

@@ -68,13 +68,15 @@ func TestABatchStopsAtTheFirstThatFails(t *testing.T) {
 
 func TestAPublisherWaitsForRoom(t *testing.T) {
 	c := open(t, "room", WithCapacity(1, 0))
-	p := publisher(t, "room", WithFullTimeout(20*time.Second))
+	_, err := NewPublisher("room", WithFullTimeout(-1))
+	expect(t, err, ErrInvalidArgument) // elsewhere -1 is without end
+	p := publisher(t, "room", WithFullTimeout(60*time.Second))
 	impatient := publisher(t, "room", WithFullTimeout(20*time.Millisecond))
 	if _, err := p.Publish([]byte("first")); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	_, err := impatient.Publish(nil)
+	_, err = impatient.Publish(nil)
 	expect(t, err, ErrQueueFull)
 	if time.Since(start) < 20*time.Millisecond {
 		t.Error(time.Since(start))
@@ -92,7 +94,7 @@ func TestAPublisherWaitsForRoom(t *testing.T) {
 
 func TestSignalsDoNotEndTheWaitForOneOfSeveral(t *testing.T) {
 	small, large := open(t, "several", WithCapacity(1, 0)), open(t, "several")
-	p := publisher(t, "several", WithFullTimeout(10*time.Second))
+	p := publisher(t, "several", WithFullTimeout(60*time.Second))
 	if receipt, err := p.Publish([]byte("first")); err != nil || receipt.Delivered != 2 {
 		t.Fatal(receipt, err)
 	}

@@ -25,8 +25,6 @@ var buffers = sync.Pool{New: func() any { return new([fetchWords]uint64) }}
 
 // queue holds the messages that are here already. Its owner locks.
 type queue struct {
-	// Put back by streams; before all others.
-	returned []Message
 	// Packed records, `left` of them, in bytes[at:used]; nil when there are none.
 	pooled *[fetchWords]uint64 // where they are, unless they are in a buffer of their own
 	bytes  []byte
@@ -42,9 +40,7 @@ type queue struct {
 	flows bool
 }
 
-func (q *queue) ready() bool { return q.left > 0 || len(q.returned) > 0 }
-
-func (q *queue) len() int { return q.left + len(q.returned) }
+func (q *queue) ready() bool { return q.left > 0 }
 
 // fetch takes from the library what is there; false when there is nothing.
 func (q *queue) fetch(handle C.psgo_channel) (bool, error) {
@@ -75,19 +71,11 @@ func (q *queue) record() *C.ps_packed_record {
 
 // known is whether the first message, when the queue is ready, is of a kind that is for users.
 func (q *queue) known() bool {
-	return len(q.returned) > 0 || Kind(q.record().kind).known()
+	return Kind(q.record().kind).known()
 }
 
 // next takes the first message, when the queue is ready, into a place of the caller's: it is too large to be copied often.
 func (q *queue) next(message *Message) {
-	if len(q.returned) > 0 {
-		*message = q.returned[0]
-		q.returned[0] = Message{}
-		if q.returned = q.returned[1:]; len(q.returned) == 0 {
-			q.returned = nil
-		}
-		return
-	}
 	record := q.record()
 	text := q.bytes[q.at+recordHead:]
 	topic := text[:int(record.topic_len)]

@@ -63,7 +63,7 @@ func (p *Publisher) enter() (*inbox, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.handle == 0 {
+	if p.isClosed {
 		in.leave()
 		return nil, p.closed()
 	}

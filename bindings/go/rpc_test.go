@@ -90,24 +90,46 @@ func TestNobodyListens(t *testing.T) {
 	expect(t, err, ErrClosed)
 }
 
+// expiring is a context whose deadline passes when the test says so.
+type expiring struct {
+	context.Context
+	expired chan struct{}
+}
+
+func (c *expiring) Done() <-chan struct{} { return c.expired }
+
+func (c *expiring) Err() error {
+	select {
+	case <-c.expired:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 func TestAContextEndsARequestAndLeavesNothing(t *testing.T) {
 	c := open(t, "rpc.slow")
 	p := publisher(t, "rpc.slow")
-	late := func(ctx context.Context, want error) Message {
+	// Each context ends when the request is there, however late that is.
+	late := func(ctx context.Context, end func(), want error) Message {
+		got := make(chan Message, 1)
+		go func() {
+			m, _ := c.Receive(soon(t))
+			end()
+			got <- m
+		}()
 		if _, err := p.Request(ctx, nil); err != want {
 			t.Fatal(err)
 		}
-		return receive(t, c)
+		return <-got
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
-	defer cancel()
-	first := late(ctx, context.DeadlineExceeded)
+	ctx := &expiring{context.Background(), make(chan struct{})}
+	first := late(ctx, func() { close(ctx.expired) }, context.DeadlineExceeded)
 	if _, err := p.Request(ctx, nil); err != context.DeadlineExceeded {
 		t.Fatal(err) // not even published
 	}
-	ctx, cancel = context.WithCancel(context.Background())
-	time.AfterFunc(5*time.Millisecond, cancel)
-	second := late(ctx, context.Canceled)
+	cancelled, cancel := context.WithCancel(context.Background())
+	second := late(cancelled, cancel, context.Canceled)
 	if len(p.inbox.waiting) != 0 {
 		t.Fatal(p.inbox.waiting)
 	}

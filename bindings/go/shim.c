@@ -40,7 +40,52 @@ struct publisher {
     /* Whether, as far as is known, at most one channel matches. Seldom written, so that threads that publish side by side do
      * not wait for its cache line. */
     atomic_bool alone;
+    /* A thread publishes by it, or it is shut for good. */
+    atomic_bool taken;
+    /* So many others publish by it. */
+    atomic_uint beside;
+    /* It is closed, or about to be. */
+    atomic_bool closed;
+    bool shut; /* whoever closes it has taken it */
 };
+
+/* How a thread has it. */
+enum access { CLOSED, FIRST, BESIDE };
+
+static __attribute__((noinline)) enum access enter_beside(struct publisher *publisher) {
+    /* Sequentially consistent, as what psgo_publisher_close does: of the two, one sees the other. */
+    atomic_fetch_add(&publisher->beside, 1);
+    if (!atomic_load(&publisher->closed)) {
+        return BESIDE;
+    }
+    atomic_fetch_sub(&publisher->beside, 1);
+    return CLOSED;
+}
+
+/* Keeps it from being closed until the thread leaves it: half of what Go's RWMutex would take, since to leave is a plain
+ * store. */
+static inline enum access enter(struct publisher *publisher) {
+    if (publisher == NULL) {
+        return CLOSED; /* Go's zero value */
+    }
+    if (atomic_exchange_explicit(&publisher->taken, true, memory_order_acquire)) {
+        return enter_beside(publisher);
+    }
+    /* Else whoever closes it might find it taken again and again. */
+    if (atomic_load_explicit(&publisher->closed, memory_order_relaxed)) {
+        atomic_store_explicit(&publisher->taken, false, memory_order_release);
+        return CLOSED;
+    }
+    return FIRST;
+}
+
+static inline void leave(struct publisher *publisher, enum access access) {
+    if (access == FIRST) {
+        atomic_store_explicit(&publisher->taken, false, memory_order_release);
+    } else {
+        atomic_fetch_sub_explicit(&publisher->beside, 1, memory_order_release);
+    }
+}
 
 psgo_result psgo_store_create(const char *home, uint32_t mode, const char *group) {
     ps_store_options options = PS_STORE_OPTIONS_INIT;
@@ -180,10 +225,22 @@ psgo_result psgo_publisher_open(const char *topic, const char *home, uint32_t fu
     return result(code, (psgo_publisher)opened);
 }
 
-void psgo_publisher_close(psgo_publisher handle) {
+bool psgo_publisher_close(psgo_publisher handle) {
     struct publisher *publisher = (struct publisher *)handle;
+    if (publisher == NULL) {
+        return true;
+    }
+    atomic_store(&publisher->closed, true);
+    publisher->shut = publisher->shut || !atomic_exchange(&publisher->taken, true);
+    if (!publisher->shut || atomic_load(&publisher->beside) != 0) {
+        return false;
+    }
     ps_publisher_close(publisher->publisher);
-    free(publisher);
+    return true;
+}
+
+void psgo_publisher_free(psgo_publisher publisher) {
+    free((struct publisher *)publisher);
 }
 
 static __attribute__((noinline)) int publish_masked(struct publisher *publisher, const uint8_t *data, size_t len,
@@ -196,6 +253,10 @@ static __attribute__((noinline)) int publish_masked(struct publisher *publisher,
 }
 
 static inline psgo_published publish(struct publisher *publisher, const uint8_t *data, size_t len, const ps_headers *headers) {
+    enum access access = enter(publisher);
+    if (access == CLOSED) {
+        return (psgo_published){PS_ERR_CLOSED, 0, NULL};
+    }
     /* Masking takes two system calls, three times as long as publishing. With one channel it can wait until a signal has
      * come: nobody has the message then, so it is published anew, with all of its time. With several, some would have it,
      * and the others' wait is over. (Of a second channel that has come since the last message and is full already, that
@@ -213,6 +274,7 @@ static inline psgo_published publish(struct publisher *publisher, const uint8_t 
     if (still != alone) {
         atomic_store_explicit(&publisher->alone, still, memory_order_relaxed);
     }
+    leave(publisher, access);
     return answer;
 }
 
@@ -240,6 +302,11 @@ psgo_result psgo_publisher_packed(psgo_publisher handle, const uint8_t *data, co
     if (code < 0) {
         return result(code, 0);
     }
+    enum access access = enter(publisher);
+    if (access == CLOSED) {
+        ps_headers_free(headers);
+        return (psgo_result){PS_ERR_CLOSED, 0, NULL};
+    }
     sigset_t before;
     if (publisher->waits) {
         mask(&before);
@@ -249,6 +316,7 @@ psgo_result psgo_publisher_packed(psgo_publisher handle, const uint8_t *data, co
         unmask(&before);
     }
     psgo_result answer = result(handled, 0);
+    leave(publisher, access);
     ps_headers_free(headers);
     return answer;
 }

@@ -55,7 +55,7 @@ psgo_result psgo_headers_parse(const char *json, size_t len, ps_headers **header
 void psgo_headers_fill(const ps_headers *headers, psgo_header *items, size_t count);
 
 psgo_published psgo_publish(const char *topic, const uint8_t *data, size_t len, const char *json, size_t json_len);
-/* `more`: the handle. */
+/* `more`: the handle, good until it is freed. Closed, it answers PS_ERR_CLOSED without a text. */
 psgo_result psgo_publisher_open(const char *topic, const char *home, uint32_t full_timeout_ms);
 psgo_published psgo_publisher_publish(psgo_publisher publisher, const uint8_t *data, size_t len);
 /* The same with headers: each argument costs those that have none. */
@@ -63,7 +63,10 @@ psgo_published psgo_publisher_publish_with(psgo_publisher publisher, const uint8
                                         size_t json_len);
 psgo_result psgo_publisher_packed(psgo_publisher publisher, const uint8_t *data, const uint32_t *lengths, size_t count,
                                   const char *json, size_t json_len);
-void psgo_publisher_close(psgo_publisher publisher);
+/* Whether it is closed now: while threads publish by it, it is not, but no other begins to. One thread at a time. */
+bool psgo_publisher_close(psgo_publisher publisher);
+/* Once it is closed, and nobody has it any more. */
+void psgo_publisher_free(psgo_publisher publisher);
 
 psgo_result psgo_topic_create(const char *topic, uint32_t messages, uint64_t bytes, int64_t ttl_ms, const char *home);
 psgo_result psgo_topic_delete(const char *topic, const char *home);

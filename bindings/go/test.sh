@@ -76,7 +76,7 @@ done
 
 echo "== tests, with the race detector"
 # -count=1: Go does not see that the library changed.
-go test -race -count=1 -timeout 90s ./...
+go test -race -count=1 -timeout 500s ./...
 
 echo "== examples, with the library inside"
 # They must not need the shared one.

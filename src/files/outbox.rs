@@ -204,7 +204,32 @@ impl Outbox {
     /// another way.
     #[inline]
     pub(crate) fn deliver_opened_by(&self, sender: &mut Sender, base: &Directory, message: &Opened<'_>) -> bool {
-        self.ring.as_ref().is_some_and(|ring| ring.push_opened_by(sender, base, &self.directory, message))
+        let Some(ring) = &self.ring else { return false };
+        !ring.wants_file(message.len())
+            && matches!(ring.push_opened_by(sender, base, &self.directory, message), crate::ring::Outcome::Taken)
+    }
+
+    /// [`deliver_by`](Outbox::deliver_by) for a message behind an opening, with no others to follow. `None`: it must take
+    /// another way.
+    #[inline]
+    pub(crate) fn deliver_one_opened_by(
+        &self,
+        sender: &mut Sender,
+        base: &Directory,
+        message: &Opened<'_>,
+    ) -> Option<Delivery> {
+        let ring = self.ring.as_ref()?;
+        if ring.wants_file(message.len()) {
+            return None;
+        }
+        if sender.must_look(1, message.timestamp_us) && self.is_abandoned() {
+            return Some(Delivery::Gone);
+        }
+        let pushed = ring.push_opened_by(sender, base, &self.directory, message);
+        Some(match ring.finish(sender, pushed, message.timestamp_us, || self.wake()) {
+            crate::ring::Outcome::Taken => Delivery::Taken,
+            outcome => self.delivery(outcome),
+        })
     }
 
     /// Ends a run of [`deliver_by`](Outbox::deliver_by): the receiver is woken. `Gone`: it has closed the channel.

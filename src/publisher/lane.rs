@@ -28,6 +28,8 @@ pub(super) struct Lane {
     /// The topic's history, if it is managed.
     managed: Option<Managing>,
     ids: Ids,
+    /// What the last message began with that went by it.
+    opening: Option<Opening>,
     clock: TickingClock,
     /// When what is being published was, or a batch of it began to be.
     now: Moment,
@@ -200,6 +202,7 @@ impl Lane {
                         lines: targets.into_iter().map(Line::new).collect(),
                         managed: Managing::of(&store, topic),
                         ids: Ids::default(),
+                        opening: None,
                         clock: TickingClock::default(),
                         now,
                         used: now.ns,
@@ -299,6 +302,20 @@ impl Lane {
         let id = self.ids.next(self.now, &self.store)?;
         let mut record =
             Record { id, timestamp_us: self.now.wall_us(), topic, headers_json: headers, data, managed: None };
+        if let ([Line { kept: Some(kept), .. }], None, false) = (&mut self.lines[..], &self.managed, terms.more) {
+            // The usual case, with everything that does not change from one message to the next done before.
+            if let Some(opening) = opening(&mut self.opening, topic, headers, None) {
+                let message = Opened { opening, id, timestamp_us: record.timestamp_us, offset: None, data };
+                match kept.outbox.deliver_one_opened_by(&mut kept.sender, self.store.base(), &message) {
+                    Some(Delivery::Taken) => {
+                        chaos::point("publish.done");
+                        return Ok(1);
+                    }
+                    Some(refused) => return self.deliver_otherwise(0, Some(refused), record, terms),
+                    None => {}
+                }
+            }
+        }
         if let Some(managing) = &mut self.managed {
             // First: a channel that opens with a replay drops the live messages that the history had by then.
             match managing.append_now(&self.store, &record, self.now.wall_us()) {
@@ -380,7 +397,7 @@ impl Lane {
         };
         let now_us = self.now.wall_us();
         let epoch = history.as_ref().map(|history| history.appender.epoch());
-        let Some(opening) = Opening::new(now_us, topic, headers, epoch) else { return nothing };
+        let Some(opening) = opening(&mut self.opening, topic, headers, epoch) else { return nothing };
         if line.as_mut().is_some_and(|kept| !kept.outbox.begin_run(&mut kept.sender, payloads.len(), now_us)) {
             return nothing;
         }
@@ -390,7 +407,7 @@ impl Lane {
         let mut send = |id: u64, offset: Option<u64>, data: &[u8]| match &mut line {
             None => true,
             Some(Kept { outbox, sender, .. }) => {
-                outbox.deliver_opened_by(sender, base, &Opened { opening: &opening, id, offset, data })
+                outbox.deliver_opened_by(sender, base, &Opened { opening, id, timestamp_us: now_us, offset, data })
             }
         };
         let run = match history {
@@ -512,6 +529,15 @@ impl Lane {
         let history = self.managed.as_mut().and_then(|managing| managing.kept.take());
         self.lines.iter_mut().filter_map(|line| line.kept.take()).count() + usize::from(history.is_some())
     }
+}
+
+/// What messages to this topic, with these headers, begin with: what is kept, if it is that. `None`: it is too long.
+#[inline]
+fn opening<'a>(kept: &'a mut Option<Opening>, topic: &str, headers: &str, epoch: Option<u64>) -> Option<&'a Opening> {
+    if !kept.as_ref().is_some_and(|kept| kept.is_of(topic, headers, epoch)) {
+        *kept = Opening::new(topic, headers, epoch);
+    }
+    kept.as_ref()
 }
 
 impl Holder for Exclusive<Lane> {

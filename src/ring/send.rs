@@ -149,7 +149,7 @@ impl RingOutbox {
         sender.producer.push(&self.ring, record.len() as u32, fill, unlink)
     }
 
-    /// The same for a message of a run; whether it was taken.
+    /// The same for a message behind an opening.
     #[inline]
     pub(crate) fn push_opened_by(
         &self,
@@ -157,11 +157,10 @@ impl RingOutbox {
         base: &Directory,
         directory: &[u8],
         message: &Opened<'_>,
-    ) -> bool {
+    ) -> Outcome {
         let unlink = |tag| unlink(base, directory, tag);
         let fill = |memory: &SharedMemory, at| message.write(memory, at);
-        let len = message.len();
-        !self.wants_file(len) && matches!(sender.producer.push(&self.ring, len as u32, fill, unlink), Outcome::Taken)
+        sender.producer.push(&self.ring, message.len() as u32, fill, unlink)
     }
 
     /// Ends what was pushed; `pushed` is what became of the last.

@@ -68,7 +68,7 @@ pub fn cleanup(home: Option<&Path>) -> Result<u64> {
 /// What every open of a channel does for the store, now and then: looks at a few channels and removes the dead among them,
 /// and what is left of them in `tmp`.
 pub(crate) fn step(store: &Store) {
-    let Ok(page) = store.page(Moment::now()) else { return };
+    let Ok((page, _)) = store.page(Moment::now()) else { return };
     // Nobody else takes this step for now; how long it pays to wait is known once the store has been listed.
     if page.claim_cleaning(|| 0) {
         take_step(store, &page);
@@ -77,7 +77,7 @@ pub(crate) fn step(store: &Store) {
 
 /// The same, due or not: there is no space.
 pub(crate) fn make_space(store: &Store) {
-    if let Ok(page) = store.page(Moment::now()) {
+    if let Ok((page, _)) = store.page(Moment::now()) {
         take_step(store, &page);
     }
 }

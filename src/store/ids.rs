@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::Store;
 use super::layout::{PRIVATE, STORE_FILE};
+use super::{PAGE_CHECK_NS, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::id;
 use crate::sys::chaos;
@@ -184,6 +184,8 @@ pub(crate) struct Ids {
     next: u64,
     end: u64,
     start: u64,
+    /// The page that they come from, and when it was last seen to be the store's: kept, so that no lock stands before it.
+    page: Option<(Arc<StorePage>, u64)>,
 }
 
 /// The most that are taken ahead: more than a microsecond, or a batch's run, can use.
@@ -217,7 +219,9 @@ impl Ids {
         let used = self.next - self.start;
         let count = if self.end - self.next < many { 2 * used } else { used };
         let count = count.min(BLOCK).max(many);
-        self.start = store.next_ids(now, count)?;
+        let kept = self.page.take().filter(|&(_, checked)| !now.is_since(checked, PAGE_CHECK_NS));
+        let (page, _) = self.page.insert(kept.map_or_else(|| store.page(now), Ok)?);
+        self.start = page.next_ids(now.wall_us(), count);
         (self.next, self.end) = (self.start, self.start + count);
         Ok(())
     }

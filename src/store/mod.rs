@@ -135,7 +135,8 @@ impl Store {
     fn default_store() -> Result<Arc<Store>> {
         let kept = DEFAULT.get();
         if let Some(store) = &*kept.read().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            if !store.gone.load(Relaxed) {
+            // Not only when somebody else has noticed: a program may be long idle while its store is wiped.
+            if store.is_there() {
                 return Ok(Arc::clone(store));
             }
         }
@@ -263,28 +264,25 @@ impl Store {
         self.gone.load(Relaxed)
     }
 
-    fn page(&self, now: Moment) -> Result<Arc<StorePage>> {
+    /// The page, and when it was last seen to be the store's: it is good for [`PAGE_CHECK_NS`] from then.
+    fn page(&self, now: Moment) -> Result<(Arc<StorePage>, u64)> {
         let checked = self.page_checked.load(Relaxed);
         let page = Arc::clone(&self.page.read().unwrap_or_else(|poisoned| poisoned.into_inner()));
         if !now.is_since(checked, PAGE_CHECK_NS) {
-            return Ok(page);
+            return Ok((page, checked));
         }
         self.page_checked.store(now.ns, Relaxed);
         if page.is_current(&self.base) {
-            return Ok(page);
+            return Ok((page, now.ns));
         }
         let fresh = StorePage::open(&self.home, &self.base, self.access.file())?;
         *self.page.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::clone(&fresh);
-        Ok(fresh)
+        Ok((fresh, now.ns))
     }
 
     /// New ids for `count` messages published at this time: this one and those behind it.
     pub(crate) fn next_ids(&self, now: Moment, count: u64) -> Result<u64> {
-        if !now.is_since(self.page_checked.load(Relaxed), PAGE_CHECK_NS) {
-            let page = self.page.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-            return Ok(page.next_ids(now.wall_us(), count));
-        }
-        Ok(self.page(now)?.next_ids(now.wall_us(), count))
+        Ok(self.page(now)?.0.next_ids(now.wall_us(), count))
     }
 
     /// From now on asks this one too to close what is idle.

@@ -59,11 +59,17 @@ impl Watch {
     #[cfg(target_os = "linux")]
     pub(crate) fn drain(&self, mut each: impl FnMut(Event<'_>)) -> io::Result<()> {
         const HEAD: usize = size_of::<libc::inotify_event>();
-        // Not zeroed: this is done every few microseconds, mostly for nothing.
+        let fd = self.fd.get()?.as_raw_fd();
+        // Every few microseconds, mostly for nothing: to ask takes two thirds of what a read takes that finds nothing.
+        let mut waiting: libc::c_int = 0;
+        // SAFETY: `waiting` is valid to write to, which is all that FIONREAD does. Where it fails, the read tells.
+        if unsafe { libc::ioctl(fd, libc::FIONREAD, &mut waiting) } == 0 && waiting == 0 {
+            return Ok(());
+        }
         let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 8192];
         loop {
             // SAFETY: `buffer` is valid to write to for its length.
-            let n = unsafe { libc::read(self.fd.get()?.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+            let n = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
             if n < 0 {
                 let error = io::Error::last_os_error();
                 match error.kind() {

@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{Running, Store};
+use crate::support::{Running, Store, has_ended};
 
 #[test]
 fn it_measures_throughput_and_latency_and_leaves_nothing_behind() {
@@ -48,22 +48,21 @@ fn its_text_has_a_line_for_each_measurement_and_says_who_else_listens() {
     other.end();
 }
 
-/// The process ids of a benchmark's other process, once it has its channel.
-fn other_process(store: &Store) -> Pid {
-    loop {
-        let live = store.channels().into_iter().find(|channel| channel["pattern"] != "+" && channel["alive"] == true);
-        let pid = live.filter(|channel| channel["pattern"].as_str().unwrap().contains(".single."));
-        if let Some(channel) = pid {
-            return Pid::from_raw(channel["pid"].as_i64().unwrap() as i32);
-        }
-    }
+/// The process id of a benchmark's other process, if that has its channel for a throughput now.
+fn other_process(store: &Store) -> Option<Pid> {
+    let is_others = |channel: &Value| {
+        let pattern = channel["pattern"].as_str().unwrap();
+        channel["alive"] == true && [".single.", ".batch.", ".packed."].iter().any(|manner| pattern.contains(manner))
+    };
+    let channel = store.channels().into_iter().find(is_others)?;
+    Some(Pid::from_raw(channel["pid"].as_i64().unwrap() as i32))
 }
 
 #[test]
 fn a_signal_ends_both_processes_and_leaves_no_channel() {
     let store = Store::new();
-    let bench = Running::start(&mut store.command(["bench", "--seconds", "50"]));
-    let other = other_process(&store);
+    let bench = Running::start(&mut store.command(["bench", "--seconds", "200"]));
+    let other = std::iter::repeat_with(|| other_process(&store)).find_map(|pid| pid).unwrap();
     bench.signal(Signal::SIGINT);
     assert_eq!(bench.end().signal(), Some(Signal::SIGINT));
     assert!(fs::metadata(format!("/proc/{other}")).is_err(), "the other process has ended");
@@ -73,16 +72,25 @@ fn a_signal_ends_both_processes_and_leaves_no_channel() {
 #[test]
 fn the_other_process_ends_with_the_first_and_the_first_notices_its_end() {
     let store = Store::new();
-    let bench = Running::start(&mut store.command(["bench", "--seconds", "50"]));
-    let other = other_process(&store);
+    let bench = Running::start(&mut store.command(["bench", "--seconds", "200"]));
+    let other = std::iter::repeat_with(|| other_process(&store)).find_map(|pid| pid).unwrap();
     bench.signal(Signal::SIGKILL);
     bench.end();
     // It closes its channel and ends.
-    while fs::read_to_string(format!("/proc/{other}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {}
+    has_ended(other);
     assert_eq!(store.directories(), [""; 0]);
 
     let bench = Running::start(&mut store.command(["bench", "--seconds", "0.5"]));
-    kill(other_process(&store), Signal::SIGKILL).unwrap();
+    let other = loop {
+        // Stopped, it does not go on to its next measurement, with a process of its own, while this one is looked for.
+        bench.stop();
+        if let Some(other) = other_process(&store) {
+            break other;
+        }
+        bench.signal(Signal::SIGCONT);
+    };
+    kill(other, Signal::SIGKILL).unwrap();
+    bench.signal(Signal::SIGCONT);
     let ended = bench.end();
     assert_eq!(ended.code(), Some(1), "{ended:?}");
     assert!(ended.words.contains("the other process ended"), "{ended:?}");

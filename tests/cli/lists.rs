@@ -14,7 +14,7 @@ fn ls_shows_the_living_and_the_dead_and_gc_removes_the_dead() {
     let store = Store::new();
     // In this order: each open removes what is dead.
     let stopped = store.sub(1, &["long.pattern.+"]);
-    stopped.signal(Signal::SIGSTOP);
+    stopped.stop();
     let dead = store.sub(1, &["dead.="]);
     let dead_pid = dead.pid().to_string();
     dead.signal(Signal::SIGKILL);

@@ -124,7 +124,7 @@ fn a_slow_pipe_is_delivered_line_by_line() {
 fn a_full_channel_refuses_and_the_publisher_is_told() {
     let store = Store::new();
     let stopped = store.sub(1, &["a"]);
-    stopped.signal(Signal::SIGSTOP);
+    stopped.stop();
     let input = "x\n".repeat(40_000);
     let ended = store.run_on(["pub", "--lines", "--wait", "0", "a"], input.as_bytes());
     ended.assert_failed(1, &["line 1638", "not published", "'a'"]);

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -110,32 +110,39 @@ fn pauses_are_kept_and_divided_by_the_speed() {
         thread::sleep(Duration::from_millis(pause));
     }
     end(recorder);
-    let times = |ended: &Ended| -> Vec<(String, u64)> {
+    // Each message's topic, and how long after `from`, or after the first, it was published.
+    let times = |ended: &Ended, from: Option<u64>| -> Vec<(String, u64)> {
         let lines = ended.lines();
         let mut times: Vec<_> = lines
             .iter()
             .map(|line| (json(line)["timestamp"].as_u64().unwrap(), json(line)["topic"].as_str().unwrap().to_owned()))
             .collect();
         times.sort();
-        let first = times[0].0;
-        times.into_iter().map(|(time, topic)| (topic, time - first)).collect()
+        let from = from.unwrap_or(times[0].0);
+        times.into_iter().map(|(time, topic)| (topic, time - from)).collect()
     };
-    let recorded = times(&sub.end());
+    let recorded = times(&sub.end(), None);
     assert!(recorded[1].1 >= 700_000 && recorded[2].1 >= 1_000_000, "{recorded:?}");
+    let played = |speed| {
+        let sub = store.sub(2, &["a.=", "b", "-n3", "--format", "json"]);
+        // The first may come late; the others never come early.
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
+        assert_eq!(play(&store, &file, speed).code(), Some(0));
+        times(&sub.end(), Some(before))
+    };
 
     for (speed, factor) in [("1", 1), ("2.0", 2)] {
-        let sub = store.sub(2, &["a.=", "b", "-n3", "--format", "json"]);
-        assert_eq!(play(&store, &file, speed).code(), Some(0));
-        for ((topic, wanted), (played_topic, played)) in recorded.iter().zip(times(&sub.end())) {
-            // Never early, but for how late the first was.
+        for ((topic, wanted), (played_topic, played)) in recorded.iter().zip(played(speed)) {
             assert_eq!(*topic, played_topic);
-            assert!(played + 50_000 >= wanted / factor, "{recorded:?}: {topic} after {played} us");
+            assert!(played + 10_000 >= wanted / factor, "{recorded:?}: {topic} after {played} us");
         }
     }
-    let sub = store.sub(2, &["a.=", "b", "-n3", "--format", "json"]);
-    play(&store, &file, "0");
-    let fast = times(&sub.end());
-    assert!(fast[2].1 < recorded[2].1 / 2, "{fast:?}");
+    // With pauses it would always take longer; a busy machine may be slow once.
+    let fast = |_| {
+        let played = played("0");
+        played[2].1 - played[0].1 < recorded[2].1 / 2
+    };
+    assert!((0..20).any(fast), "speed 0 has pauses");
 }
 
 #[test]

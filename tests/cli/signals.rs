@@ -13,7 +13,7 @@ fn signals_end_it_with_everything_printed_and_nothing_left_behind() {
         let store = Store::new();
         let sub = store.sub(2, &["a.+", "b"]);
         // What was published before the signal is printed, though none of it was received when the signal came.
-        sub.signal(Signal::SIGSTOP);
+        sub.stop();
         let input: String = (0..5000).map(|i| format!("{i}\n")).collect();
         store.run_on(["pub", "--lines", "a.b"], input.as_bytes());
         store.ok(["pub", "b", "last"]);
@@ -84,7 +84,7 @@ fn nohup_is_respected() {
 fn stopped_and_continued_it_goes_on() {
     let store = Store::new();
     let mut sub = store.sub(1, &["a"]);
-    sub.signal(Signal::SIGSTOP);
+    sub.stop();
     store.ok(["pub", "a", "1"]);
     sub.signal(Signal::SIGCONT);
     assert_eq!(sub.line(), "a 1");

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// Nothing here takes so long; whoever does hangs.
-const HANGS: Duration = Duration::from_secs(60);
+/// Nothing here takes so long, on however busy a machine; whoever does hangs.
+pub const HANGS: Duration = Duration::from_secs(300);
 
 pub struct Store {
     directory: tempfile::TempDir,
@@ -152,9 +152,12 @@ impl Running {
     /// Stops it; answers once it has stopped.
     pub fn stop(&self) {
         self.signal(Signal::SIGSTOP);
-        let stat = format!("/proc/{}/stat", self.pid());
-        while !fs::read_to_string(&stat).unwrap().contains(") T ") {
-            thread::yield_now();
+        loop {
+            match state(self.pid()) {
+                Some('T') => return,
+                Some('Z') | None => panic!("{} ended instead of stopping", self.pid()),
+                _ => thread::yield_now(),
+            }
         }
     }
 
@@ -206,6 +209,21 @@ impl Ended {
         for part in parts {
             assert!(self.words.contains(part), "{part:?} is not in {:?}", self.words);
         }
+    }
+}
+
+/// As the kernel shows a process: `R`, `S`, `T` (stopped), `Z` (has ended and was not waited for) and others; `None`: there is none.
+pub fn state(pid: Pid) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Waits until a process has ended whose parent is not this one.
+pub fn has_ended(pid: Pid) {
+    let begun = Instant::now();
+    while !matches!(state(pid), None | Some('Z' | 'X')) {
+        assert!(begun.elapsed() < HANGS, "process {pid} goes on");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

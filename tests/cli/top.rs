@@ -1,16 +1,17 @@
 //! `pubsub top`, and bars of progress, on a terminal: tmux is one.
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::Store;
+use crate::support::{HANGS, Store, has_ended};
 
 /// Nothing takes so long that is drawn at all.
-const DRAWN: Duration = Duration::from_secs(30);
+const DRAWN: Duration = HANGS;
 
 /// A terminal in which a shell runs a script; gone when it is dropped.
 struct Terminal {
@@ -113,36 +114,41 @@ fn it_shows_the_channels_live_and_its_keys_work() {
         assert!(full.contains(part), "{part} is not in {full}");
     }
 
-    // What is published shows as a rate.
-    let publisher = thread::scope(|scope| {
-        let publishing = scope.spawn(|| {
-            for _ in 0..20 {
+    // What is published shows as a rate. (A screen may be seen half drawn: so each is waited for until it is as it should be.)
+    let seen = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            while !seen.load(SeqCst) && begun.elapsed() < DRAWN {
                 store.run_on(["pub", "--lines", "busy.x"], "x\n".repeat(100).as_bytes());
                 thread::sleep(Duration::from_millis(30));
             }
         });
         terminal.wait_for("a rate", |screen| {
-            row(screen, "busy.=").split_whitespace().nth(3).is_some_and(|rate| rate != "0" && rate != "│busy.=")
+            let row = screen.lines().find(|line| line.contains("│busy.=")).unwrap_or_default();
+            row.split_whitespace().nth(3).is_some_and(|rate| rate != "0" && rate != "│busy.=")
         });
-        publishing.join()
+        seen.store(true, SeqCst);
     });
-    publisher.unwrap();
 
     // First comes the busiest, then the fullest, then who lost most, then by pattern.
-    let first = |screen: &str| screen.lines().nth(8).unwrap_or_default().to_owned();
-    terminal.press(&["s"]);
-    assert!(first(&terminal.wait_for_text("by queue")).contains("│full.+"));
-    terminal.press(&["s"]);
-    assert!(first(&terminal.wait_for_text("by lost")).contains("│full.+"));
-    terminal.press(&["s"]);
-    assert!(first(&terminal.wait_for_text("by pattern")).contains("│busy.="));
-    terminal.press(&["r"]);
-    assert!(first(&terminal.wait_for_text("by pattern, reversed")).contains("│full.+"));
+    for (key, order, first) in [
+        ("s", "by queue", "│full.+"),
+        ("s", "by lost", "│full.+"),
+        ("s", "by pattern", "│busy.="),
+        ("r", "by pattern, reversed", "│full.+"),
+    ] {
+        terminal.press(&[key]);
+        let is_first = |screen: &str| screen.lines().nth(8).is_some_and(|line| line.contains(first));
+        terminal.wait_for(order, |screen| screen.contains(order) && is_first(screen));
+    }
 
     // The filter; all keys at once, as a quick hand or a slow line may deliver them.
     terminal.press(&["-l", "/Bu"]);
-    let screen = terminal.wait_for_text("1 channel  with 'Bu'");
-    assert!(screen.contains("Enter keeps it") && !screen.contains("│full.+"), "{screen}");
+    terminal.wait_for("the filter", |screen| {
+        let shown = ["1 channel  with 'Bu'", "Enter keeps it"].iter().all(|text| screen.contains(text));
+        shown && !screen.contains("│full.+")
+    });
     terminal.press(&["Enter"]);
     terminal.wait_for_text(" q  quit");
     terminal.press(&["Escape"]);
@@ -212,11 +218,7 @@ fn it_ends_with_its_terminal() {
     terminal.wait_for_text("Nobody listens here yet");
     let pid: i32 = std::fs::read_to_string(store.beside("pid")).unwrap().trim().parse().unwrap();
     drop(terminal);
-    let start = Instant::now();
-    while kill(Pid::from_raw(pid), None).is_ok() {
-        assert!(start.elapsed() < DRAWN, "it goes on without a terminal");
-        thread::sleep(Duration::from_millis(20));
-    }
+    has_ended(Pid::from_raw(pid));
 }
 
 #[test]
@@ -252,17 +254,26 @@ fn without_a_terminal_it_says_what_to_use() {
 fn recording_and_playing_show_how_far_they_are_and_leave_nothing_of_it() {
     let store = Store::new();
     // The shell gets Ctrl-C as well.
-    let script = "trap : INT; \"$PUBSUB\" record \"$PUBSUB_HOME.psr\" a; \"$PUBSUB\" play \"$PUBSUB_HOME.psr\"; echo \"exit code $?\"";
+    // Slowed down, the playing shows a bar until it is ended; as fast as can be, it plays to the end.
+    let script = "trap : INT; \"$PUBSUB\" record \"$PUBSUB_HOME.psr\" a; \"$PUBSUB\" play --speed 1e-6 \"$PUBSUB_HOME.psr\"; \
+                  \"$PUBSUB\" play --speed 0 \"$PUBSUB_HOME.psr\"; echo \"exit code $?\"";
     let terminal = Terminal::run(&store, 80, 24, script);
     terminal.wait_for_text("subscribed: a");
-    for i in 0..6 {
-        store.ok(["pub", "a", &"x".repeat(i * 1000)]);
-        thread::sleep(Duration::from_millis(250));
+    // It shows how many there are now and then: of the first, and not of the last.
+    let mut published = 0;
+    let shows_some = |screen: &str| screen.contains("messages; Ctrl-C ends") && !screen.contains(" 0 messages;");
+    while !shows_some(&terminal.screen()) {
+        store.ok(["pub", "a", &"x".repeat(published * 1000)]);
+        published += 1;
+        assert!(published < 1000, "no count");
+        thread::sleep(Duration::from_millis(20));
     }
-    terminal.wait_for("the count", |screen| screen.contains("messages; Ctrl-C ends"));
     terminal.press(&["C-c"]);
     terminal.wait_for("a bar", |screen| screen.contains(" %  ") && screen.contains("░") | screen.contains("█"));
+    terminal.press(&["C-c"]);
     let screen = terminal.wait_for_text("exit code 0");
-    assert!(screen.contains("recorded 6 messages") && screen.contains("played 6 messages"), "{screen}");
+    for done in ["recorded", "played"] {
+        assert!(screen.contains(&format!("{done} {published} messages")), "{screen}");
+    }
     assert!(!screen.contains(" %  ") && !screen.contains("Ctrl-C ends"), "{screen}");
 }

@@ -8,14 +8,14 @@ use std::os::unix::net::UnixStream;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use pubsub::{Channel, ChannelOptions, Message, Publisher, PublisherOptions, Transport, last_rejected};
 use tempfile::TempDir;
 
-/// Longer than anything here takes; a test that waits so long has failed.
-pub const LONG: Duration = Duration::from_secs(30);
+/// Longer than anything here takes, on however busy a machine; a test that waits so long has failed.
+pub const LONG: Duration = Duration::from_secs(120);
 
 /// A store of the test's own, removed with it.
 pub struct Home {
@@ -172,6 +172,40 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "never: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// A wake-up that is lost costs a second: until the receiver looks around by itself. This tells such a second from one for which a
+/// busy machine let a woken thread wait for a processor.
+pub struct Wakings {
+    began: Instant,
+    /// When each was given, nanoseconds since then; 0: not yet.
+    given: Vec<AtomicU64>,
+}
+
+impl Wakings {
+    pub fn new(count: usize) -> Wakings {
+        Wakings { began: Instant::now(), given: std::iter::repeat_with(|| AtomicU64::new(0)).take(count).collect() }
+    }
+
+    /// What wakes the other thread has been done.
+    pub fn give(&self, number: usize) {
+        self.given[number].store(self.began.elapsed().as_nanos() as u64, SeqCst);
+    }
+
+    /// The calling thread has been woken, before whose wait [`time_awake`] was `awake`.
+    pub fn assert_prompt(&self, number: usize, awake: Duration) {
+        let given = self.given[number].load(SeqCst);
+        // Not told yet: it cannot have taken long.
+        let since = if given == 0 { Duration::ZERO } else { self.began.elapsed() - Duration::from_nanos(given) };
+        let asleep = since.saturating_sub(time_awake() - awake);
+        assert!(asleep < Duration::from_millis(900), "{number} was slept through for {asleep:?} of {since:?}");
+    }
+}
+
+/// For how long this thread has had a processor or waited for one, as the kernel counts it.
+pub fn time_awake() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').take(2).filter_map(|word| word.parse::<u64>().ok()).sum())
 }
 
 pub fn is_root() -> bool {

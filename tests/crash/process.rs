@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::journal;
 
 /// No process of a test needs this long for anything, on however busy a machine.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Process {
     child: Child,
@@ -56,6 +56,17 @@ impl Process {
     pub fn state(&self) -> char {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?')
+    }
+
+    /// Whether its own thread, beside that of libtest, sleeps in the kernel.
+    pub fn is_asleep(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
+        let is_asleep = |task: PathBuf| {
+            let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+        };
+        let asleep: Vec<bool> = tasks.map(|task| is_asleep(task.path())).collect();
+        asleep.len() >= 2 && asleep.iter().all(|&is_asleep| is_asleep)
     }
 
     /// Waits until it ends; fails the test, saying what it did last, if it does not.

@@ -12,10 +12,10 @@ const RING: Terms = Terms { pattern: 4, drop_oldest: false, capacity: 0, bytes: 
 /// Its topic's place.
 const TOPIC: usize = 4;
 
-/// A receiver that fetches only when its descriptor is readable, and waits for that now.
+/// A receiver that fetches only when its descriptor is readable, and sleeps until that is so now.
 fn waiting(run: &Path, terms: &str) -> Process {
     let receiver = Process::start(run, 1, &format!("receive ring=1 pattern=4 poll=1 {terms}"), "");
-    until("waiting", || receiver.state() == 'S' && channels(run) == 1, || receiver.report());
+    until("asleep", || channels(run) == 1 && receiver.is_asleep(), || receiver.report());
     receiver
 }
 
@@ -93,8 +93,7 @@ fn a_publisher_that_was_slow_to_wake_a_receiver_leaves_its_next_sleep_alone() {
     let mut slow = Process::start(run, 2, "publish topics=4 count=1 small=1", "stop:ring.rung:1");
     stopped(&mut slow);
     soon("received", || received(run) == 1);
-    // Asleep again: a second sleep, and nothing shows it but time. Too early makes the test weaker and not wrong.
-    std::thread::sleep(Duration::from_millis(30));
+    until("asleep again", || receiver.is_asleep(), || receiver.report());
     slow.signal(libc::SIGCONT);
     slow.succeed();
     assert!(Sender::new(run, 3, Duration::ZERO).send(TOPIC, 10));
@@ -253,7 +252,8 @@ fn memory_that_a_dead_publisher_was_about_to_take_is_not_touched() {
         while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
         Process::start(run, 3, "publish topics=4 count=3 small=1", "").succeed();
         // Whoever sleeps in poll looks at the ring when a message comes, or at its end.
-        drop(file);
+        // Emptied, for a process that another test is about to start may still have inherited it.
+        file.set_len(0).unwrap();
         std::fs::remove_file(filler).unwrap();
         let before = received(run);
         assert!(Sender::new(run, 4, Duration::ZERO).send(TOPIC, 10));

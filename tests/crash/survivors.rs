@@ -53,14 +53,17 @@ fn bytes_that_a_killed_publisher_left_counted_are_healed() {
     }
     // It drops one, and dies between the two figures.
     Process::start(run, 1, "publish topics=0 count=1 small=1", "kill:release.counted:1").wait();
-    while channel.fetch().unwrap().is_some() {}
-    // Longer than a figure must stand apart to be healed.
-    assert!(channel.fetch_wait(Some(Duration::from_secs(1))).unwrap().is_none());
-    let dropped = channel.stats().unwrap().dropped;
-    for _ in 0..2 {
-        publisher.publish(&[0; 400], None).unwrap();
-    }
-    assert_eq!(channel.stats().unwrap().dropped, dropped, "two messages of 400 bytes fit");
+    let mut fit = |_| {
+        while channel.fetch().unwrap().is_some() {}
+        // Longer than a figure must stand apart to be healed, unless a busy machine lets the receiver look only once meanwhile.
+        assert!(channel.fetch_wait(Some(Duration::from_secs(1))).unwrap().is_none());
+        let dropped = channel.stats().unwrap().dropped;
+        for _ in 0..2 {
+            publisher.publish(&[0; 400], None).unwrap();
+        }
+        channel.stats().unwrap().dropped == dropped
+    };
+    assert!((0..20).any(&mut fit), "two messages of 400 bytes do not fit");
 }
 
 /// A waiting receiver finds the message of a publisher that died before it told, and room is found again in a queue that

@@ -34,7 +34,8 @@ fn several_gateways_serve_one_store() {
 #[test]
 fn a_gateway_that_is_killed_loses_nothing_that_is_in_a_history() {
     let store = Store::new();
-    let one = store.serve(&[]);
+    // An address at which nobody else asks for any port.
+    let one = store.serve(&["--bind", "127.71.3.9:0"]);
     let address = one.address.to_string();
     let mut client = one.connect();
     client.subscribe("t", 0);
@@ -131,4 +132,27 @@ fn a_store_that_fills_up_is_an_error_and_goes_on_when_there_is_room() {
     assert_eq!(gateway.post("/topics/full/messages", body).code(), (503, "queue_full".into()));
     channel.fetch_wait(Some(crate::server::HANGS)).unwrap().unwrap();
     assert_eq!(publish(&mut client)["action"], "ack");
+}
+
+#[test]
+fn a_store_that_is_deleted_is_made_again_and_subscribers_are_told() {
+    let store = Store::new();
+    let gateway = store.serve(&[]);
+    let (mut subscriber, mut listener) = (gateway.connect(), gateway.connect());
+    subscriber.ask(json!({"action": "subscribe", "topic": "t"}));
+    listener.ask(json!({"action": "subscribe", "topic": "a.="}));
+    std::fs::remove_dir_all(store.home()).unwrap();
+    // Nothing comes here any more, and that is said.
+    assert_eq!((subscriber.closed(), listener.closed()), (1013, 1013));
+    assert_eq!(gateway.get("/ready").status, 200);
+    let mut again = gateway.connect();
+    let ack = again.ask(json!({"action": "subscribe", "topic": "t", "since": {"epoch": "1", "offset": "1"}}));
+    assert_eq!(ack["recovered"], false);
+    again.ask(json!({"action": "subscribe", "topic": "a.="}));
+    store.publisher("t").publish(b"1", None).unwrap();
+    store.publisher("a.b").publish(b"2", None).unwrap();
+    let mut got = again.messages(2);
+    got.sort_by_key(ToString::to_string);
+    assert_eq!(got, [json!(1), json!(2)]);
+    gateway.assert_works();
 }

@@ -56,7 +56,14 @@ fn a_full_store_is_an_error_to_who_publishes_and_to_nobody_else() {
     publisher.assert_quiet();
     other.assert_quiet();
     assert_eq!(gateway.get("/health").status, 200);
+    // What is there already can be subscribed to: who lost their connection resumes.
+    let mut again = gateway.connect();
+    again.subscribe("elsewhere", 10);
+    again.assert_quiet();
+    drop(again);
 
+    // Emptied, for a process that another test is about to start may still have inherited it.
+    File::create(&filler).unwrap();
     std::fs::remove_file(&filler).unwrap();
     drop(waiting);
     assert_eq!(publish(&mut publisher, &text)["action"], "ack");

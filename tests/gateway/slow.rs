@@ -35,6 +35,7 @@ fn who_stops_reading_is_disconnected_and_the_others_do_not_notice() {
     let before = gateway.memory();
     let published = flood(&mut publisher, &mut reader, || gateway.figure("pubsub_connections") == 2.0);
     assert!(gateway.memory() < before + 20_000, "{} KiB, {before} before", gateway.memory());
+    assert_eq!(gateway.figure("pubsub_too_slow_total"), 1.0);
     // What lay in the sockets it still gets, in order, and can resume behind it.
     let mut last = (ack["epoch"].clone(), ack["offset"].clone());
     let mut count = 0;

@@ -1,7 +1,7 @@
 """A process that uses the published formix-pubsub as it is, told by a test what to do.
 
 Each line of standard input is a JSON string of Python: an expression, or statements that set `answer`. Each is answered by
-one line of JSON, {"answer": ...} or {"error": traceback}. A peer that is asked nothing new for two minutes ends.
+one line of JSON, {"answer": ...} or {"error": traceback}. A peer that is asked nothing new for ten minutes ends.
 """
 
 import faulthandler
@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 
 import pubsub
@@ -101,7 +102,7 @@ def wipe_one_level_deep(base):
 def main():
     names = globals()
     for line in sys.stdin:
-        faulthandler.dump_traceback_later(120, exit=True)
+        faulthandler.dump_traceback_later(600, exit=True)
         names["answer"] = None
         try:
             text = json.loads(line)

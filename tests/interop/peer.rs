@@ -16,7 +16,7 @@ use crate::support::{Received, hex, unhex};
 fn peer() {
     let Some(home) = std::env::var_os("INTEROP_PEER") else { return };
     // SAFETY: takes a number. A peer that hangs ends all the same.
-    unsafe { libc::alarm(120) };
+    unsafe { libc::alarm(600) };
     // An empty home is the default store.
     let home = Some(PathBuf::from(home)).filter(|home| !home.as_os_str().is_empty());
     let mut peer = State { home, channels: Vec::new(), publisher: None, held: Vec::new() };
@@ -180,7 +180,7 @@ impl Bell {
     pub fn wait(&self, counter: u64, value: u64) {
         let since = Instant::now();
         while self.get(counter) != value {
-            assert!(since.elapsed().as_secs() < 60, "the other side does not take its turn");
+            assert!(since.elapsed().as_secs() < 300, "the other side does not take its turn");
             // Leaves the processor to the other side.
             std::thread::sleep(Duration::from_micros(100));
         }
@@ -223,7 +223,7 @@ pub fn publish_in_rounds(home: Option<&Path>, topic: &str, bell: &Path, rounds: 
         bell.set(1, 2 * round - 1);
         let (mut taken, since) = (0, Instant::now());
         while bell.get(0) != 2 * round {
-            assert!(since.elapsed().as_secs() < 60, "the opener does not take its turn");
+            assert!(since.elapsed().as_secs() < 300, "the opener does not take its turn");
             // An opener that is not scheduled for long must not find its queue full.
             if taken < 100 {
                 taken += publisher.publish(b"before", None)?;

@@ -1,8 +1,8 @@
 //! Waits, interrupts, timeouts, batches.
 
 use std::ops::ControlFlow;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,24 +30,32 @@ fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
 
 /// No wake-up is lost: a message that comes while the receiver goes to sleep wakes it.
 fn no_wake_up_is_lost(transport: Transport) {
+    const ROUNDS: u64 = 10_000;
     let home = Home::with(transport);
     let (mut ping, mut pong) = (home.open("ping"), home.open("pong"));
+    let (pings, pongs) = (&Wakings::new(ROUNDS as usize), &Wakings::new(ROUNDS as usize));
+    let wait = |channel: &mut Channel, wakings: &Wakings, i: u64| {
+        let awake = time_awake();
+        assert_eq!(number(&next(channel)), i);
+        wakings.assert_prompt(i as usize, awake);
+    };
+    let wake = |publisher: &Publisher, wakings: &Wakings, i: u64| {
+        publisher.publish(&i.to_le_bytes(), None).unwrap();
+        wakings.give(i as usize);
+    };
     thread::scope(|scope| {
         scope.spawn(|| {
             let publisher = home.publisher("pong");
-            for i in 0..10_000u64 {
-                assert_eq!(number(&next(&mut ping)), i);
-                publisher.publish(&i.to_le_bytes(), None).unwrap();
+            for i in 0..ROUNDS {
+                wait(&mut ping, pings, i);
+                wake(&publisher, pongs, i);
             }
         });
         let publisher = home.publisher("ping");
-        let begun = Instant::now();
-        for i in 0..10_000u64 {
-            publisher.publish(&i.to_le_bytes(), None).unwrap();
-            assert_eq!(number(&next(&mut pong)), i);
+        for i in 0..ROUNDS {
+            wake(&publisher, pings, i);
+            wait(&mut pong, pongs, i);
         }
-        // A lost one costs a second, until the receiver looks after its directory.
-        assert!(begun.elapsed() < LONG);
     });
 }
 
@@ -82,13 +90,14 @@ fn an_interrupt_is_sticky_and_ends_one_wait(transport: Transport) {
 
 /// An interrupt from another thread ends the wait at once, whenever it comes.
 fn an_interrupt_ends_a_wait_whenever_it_comes(transport: Transport) {
-    const ROUNDS: u64 = 20_000;
+    const ROUNDS: usize = 20_000;
     let home = Home::with(transport);
     let mut channel = home.open("a");
     let interrupter = channel.interrupter();
-    let ended = AtomicU64::new(0);
+    let ended = AtomicUsize::new(0);
+    let interrupts = Wakings::new(ROUNDS);
     thread::scope(|scope| {
-        let ended = &ended;
+        let (ended, interrupts) = (&ended, &interrupts);
         scope.spawn(move || {
             for round in 0..ROUNDS {
                 while ended.load(SeqCst) < round {
@@ -98,21 +107,21 @@ fn an_interrupt_ends_a_wait_whenever_it_comes(transport: Transport) {
                     std::hint::spin_loop();
                 }
                 interrupter.interrupt();
+                interrupts.give(round);
             }
         });
-        let mut longest = Duration::ZERO;
-        for _ in 0..ROUNDS {
-            let begun = Instant::now();
+        for round in 0..ROUNDS {
+            let awake = time_awake();
             assert_eq!(kind(channel.fetch_wait(Some(LONG))), ErrorKind::Interrupted);
-            longest = longest.max(begun.elapsed());
+            interrupts.assert_prompt(round, awake);
             ended.fetch_add(1, SeqCst);
         }
-        // A waiting receiver looks around once a second: a lost interrupt would be seen only then.
-        assert!(longest < Duration::from_millis(900), "{longest:?}");
     });
 }
 
 static FROM_HANDLER: Mutex<Option<Interrupter>> = Mutex::new(None);
+/// Held by who uses it: the tests of the two transports run at the same time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 extern "C" fn interrupt_from_handler(_signal: i32) {
     // Nobody holds the lock while the signal can come.
@@ -123,6 +132,7 @@ extern "C" fn interrupt_from_handler(_signal: i32) {
 
 /// An interrupt from a signal handler, also one that ran just before the wait began.
 fn an_interrupt_from_a_signal_handler_ends_the_wait(transport: Transport) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let home = Home::with(transport);
     let mut channel = home.open("a");
     *FROM_HANDLER.lock().unwrap() = Some(channel.interrupter());
@@ -161,11 +171,13 @@ fn timeouts_are_kept(transport: Transport) {
         assert!(channel.fetch_wait(Some(timeout)).unwrap().is_none());
         begun.elapsed()
     };
-    let shortest = (0..20).map(|_| wait(&mut channel, Duration::ZERO)).min().unwrap();
-    assert!(shortest < Duration::from_millis(1), "{shortest:?}");
-    let times: Vec<Duration> = (0..20).map(|_| wait(&mut channel, Duration::from_micros(200))).collect();
-    assert!(times.iter().all(|&time| time >= Duration::from_micros(200)), "{times:?}");
-    assert!(*times.iter().min().unwrap() < Duration::from_millis(1), "{times:?}");
+    // A busy machine makes most of them longer; where a millisecond is the least, none is shorter.
+    eventually("no wait", || wait(&mut channel, Duration::ZERO) < Duration::from_millis(1));
+    eventually("a wait of less than a millisecond", || {
+        let time = wait(&mut channel, Duration::from_micros(200));
+        assert!(time >= Duration::from_micros(200), "{time:?}");
+        time < Duration::from_millis(1)
+    });
     assert!(wait(&mut channel, Duration::from_millis(30)) >= Duration::from_millis(30));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -270,11 +282,12 @@ fn subscribe_calls_back_until_it_is_ended(transport: Transport) {
     publisher.publish(&0u64.to_le_bytes(), None).unwrap();
     let begun = Instant::now();
     let again = |m: &Message| {
+        assert!(begun.elapsed() < LONG);
         publisher.publish(m.data(), None).unwrap();
         ControlFlow::Continue(())
     };
-    assert!(channel.subscribe(again, Some(Duration::from_millis(30))).unwrap() > 1);
+    // A busy machine may let it have no more than one.
+    eventually("more than one", || channel.subscribe(again, Some(Duration::from_millis(30))).unwrap() > 1);
     // Nor what is there.
     assert!(channel.subscribe(again, Some(Duration::ZERO)).unwrap() >= 1);
-    assert!(begun.elapsed() < Duration::from_secs(5));
 }

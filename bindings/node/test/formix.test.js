@@ -71,7 +71,7 @@ channel = Channel("node.=")
 channel.open()
 print("ready")
 left = 4
-until = time.monotonic() + 20
+until = time.monotonic() + 120
 while left and time.monotonic() < until:
     message = fetch(channel)
     if message is None:

@@ -12,7 +12,7 @@ const { ownStore, program } = require('./helpers');
 const store = ownStore();
 const { Channel, Publisher, publish, request } = require('..');
 
-const SOON = { timeout: 30000 };
+const SOON = { timeout: 120000 };
 
 /** Answers what comes to a pattern with "re " and its content, until it is closed. */
 function serve(pattern, options) {

@@ -10,7 +10,7 @@ const { ownStore, program } = require('./helpers');
 const store = ownStore();
 const { Channel, Publisher, createTopic, deleteTopic, publish, topicHistory, topics } = require('..');
 
-const SOON = { timeout: 30000 };
+const SOON = { timeout: 120000 };
 const TRANSPORTS = ['ring', 'files'];
 
 /** Publishes the numbers from one up to another. */

@@ -18,7 +18,7 @@ if not os.environ.get("PUBSUB_HOME"):
 
 HOME = Path(os.environ["PUBSUB_HOME"])
 #: Long enough for the busiest machine: what is waited for comes at once, or the test fails.
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 def python(script: str, *arguments: str, check: bool = True, **named: Any) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,10 @@
 """What goes wrong ends in Python's own error or a clean exit, never in a crash or a hang."""
 
+import copy
 import gc
 import multiprocessing
 import os
+import pickle
 import select
 import signal
 import subprocess
@@ -75,6 +77,15 @@ class Misuse(Case):
         with Channel("none") as channel, self.assertLogs("pubsub"):
             publish("none", b"")
             self.assertEqual(pubsub.subscribe(channel, None, 0.1), 1)
+
+    def test_channels_are_neither_copied_nor_pickled(self):
+        with Channel("one.owner") as channel:
+            for make in (copy.copy, copy.deepcopy, pickle.dumps):
+                with self.assertRaisesRegex(TypeError, "open another"):
+                    make(channel)
+            gc.collect()
+            publish("one.owner", b"")
+            self.assertIsNotNone(channel.fetch())
 
     def test_a_forgotten_channel_is_removed_with_a_warning(self):
         channel = Channel("forgotten")

@@ -4,7 +4,7 @@
 // line like cargo's, so that scripts/test.sh counts it.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { once } from 'node:events';
 import readline from 'node:readline';
@@ -89,6 +89,64 @@ const tests = {
     await page.context().close();
   },
 
+  async 'numbers are published and shown as they stand'(browser, gateway) {
+    const page = await open(browser, gateway.url, gateway.address);
+    await connected(page);
+    const text = '{"id": 9007199254740993, "rate": 1.0}';
+    await page.fill('#publish-topic', 'numbers');
+    await page.fill('#publish-message', text);
+    await page.click('#publish-form button');
+    await shows(page, '{"id":9007199254740993,"rate":1.0}');
+    const history = await (await fetch(`${gateway.url}/topics/numbers/messages`)).text();
+    assert.ok(history.includes(`"message":${text}`), history);
+    await page.waitForSelector('tr[data-topic="numbers"]');
+    await page.click('tr[data-topic="numbers"] button:has-text("History")');
+    await page.waitForFunction(() => document.getElementById('history-messages').innerText.includes('9007199254740993'));
+    assert.deepEqual(page.wrong, []);
+    await page.context().close();
+  },
+
+  async 'a subscription hears nothing that was for an earlier one'(browser, gateway) {
+    const page = await open(browser, gateway.url, gateway.address);
+    const early = await page.evaluate(async () => {
+      const { PubSub } = await import('/pubsub.js');
+      const bus = new PubSub();
+      let early = 0;
+      for (let i = 0; i < 30; i++) {
+        let isSubscribed = false;
+        const subscribed = new Promise((resolve) => {
+          const onSubscribed = () => resolve((isSubscribed = true));
+          window.last = bus.subscribe('again.t', () => (early += isSubscribed ? 0 : 1), { replayLast: 0, onSubscribed });
+        });
+        await subscribed;
+        // On their way when it ends.
+        for (let n = 0; n < 20; n++) bus.publish('again.t', n);
+        window.last.unsubscribe();
+      }
+      bus.close();
+      return early;
+    });
+    assert.equal(early, 0);
+    await page.context().close();
+  },
+
+  async 'who only publishes connects again as quickly the fifth time'(browser, gateway) {
+    const page = await open(browser, gateway.url, gateway.address);
+    const pauses = await page.evaluate(async () => {
+      const { PubSub } = await import('/pubsub.js');
+      const pauses = [];
+      const bus = new PubSub(undefined, { onState: (state, { pause }) => state === 'waiting' && pauses.push(pause) });
+      for (let i = 0; i < 5; i++) {
+        await bus.publish('sender.t', i);
+        bus._abandon('the test cuts it');
+      }
+      bus.close();
+      return pauses;
+    });
+    assert.ok(pauses.length === 5 && Math.max(...pauses) <= 250, `${pauses}`);
+    await page.context().close();
+  },
+
   async 'topics are made, found and deleted with the keyboard alone'(browser, gateway) {
     const page = await open(browser, gateway.url, gateway.address);
     await connected(page);
@@ -106,8 +164,30 @@ const tests = {
     }
     await page.keyboard.press('Enter');
     await page.waitForFunction(() => document.querySelectorAll('#topic-rows tr').length === 0);
+    assert.equal(await page.innerText('#no-topics'), 'No topic has made.h in its name.');
     assert.deepEqual(page.wrong, []);
     await page.context().close();
+  },
+
+  async 'a key is asked for, and one that is wrong is called that'(browser) {
+    const keys = `${directory}/keys.json`;
+    writeFileSync(keys, JSON.stringify({ keys: [{ key: 'the-key-of-this-test', pub: ['+'], sub: ['+'] }] }));
+    const secured = await serve('--bind', '127.0.0.1:0', '--auth', keys);
+    const page = await open(browser, secured.url, secured.address);
+    await page.waitForSelector('#login:not([hidden])');
+    await page.fill('#token', 'some-other-key-for-sure');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => document.getElementById('login-state').textContent.includes('unknown'));
+    // What would need it says so.
+    await page.click('#tail-button');
+    assert.match(await page.innerText('#tail-state'), /key is needed/);
+    await page.fill('#token', 'the-key-of-this-test');
+    await page.keyboard.press('Enter');
+    await connected(page);
+    await page.waitForSelector('#login', { state: 'hidden' });
+    assert.deepEqual(page.wrong.filter((wrong) => !wrong.includes('401') && !wrong.includes('WebSocket')), []);
+    await page.context().close();
+    await stop(secured);
   },
 
   async 'it fits a phone, and is light and dark'(browser, gateway) {

@@ -9,6 +9,7 @@ A drop-in for formix-pubsub on libpubsub::
         print(channel.fetch().content)
 """
 
+from . import abstractions as abstractions  # formix-pubsub's programs find it as pubsub.abstractions, unimported
 from ._native import version as library_version
 from .channel import Channel, ChannelStats
 from .errors import (

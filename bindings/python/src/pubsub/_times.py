@@ -14,9 +14,12 @@ _MAIN_WAIT = 0.5
 def deadline_of(timeout: float | None) -> float | None:
     if timeout is None or timeout == math.inf:
         return None
-    if not timeout >= 0:
-        raise ValueError(f"timeout is {timeout}; it must be a non-negative number of seconds, or None: without end")
-    return time.monotonic() + timeout
+    try:
+        if not timeout >= 0:
+            raise ValueError(f"timeout is {timeout}; it must be a non-negative number of seconds, or None: without end")
+        return time.monotonic() + timeout
+    except TypeError:
+        raise TypeError(f"timeout is a number of seconds, or None, not {type(timeout).__name__}") from None
 
 
 def wait_slice(deadline: float | None) -> float | None:

@@ -17,7 +17,7 @@ from ctypes import byref, c_size_t, c_void_p
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, SupportsIndex
 
 from . import _native, errors
 from ._arguments import capacity, check_topic, choice
@@ -228,7 +228,7 @@ class Channel:
         """
         if not self._open:
             raise self._closed()
-        deadline = deadline_of(timeout) if timeout else None
+        deadline = None if timeout == 0 else deadline_of(timeout)  # what is false may be no number
         # What `_take` does, in as few steps as can be.
         if self._lock.acquire(False):
             if self._direct:
@@ -416,6 +416,10 @@ class Channel:
         exc_tb: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        # For pickle and copy. A copy would be a second owner of the library's channel, which the first to go frees.
+        raise TypeError("a channel cannot be copied or pickled; where it is wanted, open another on its topic")
 
     def __del__(self) -> None:
         # A net: nobody can be inside any more, since being there takes a reference.

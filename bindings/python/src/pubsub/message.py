@@ -8,7 +8,7 @@ import json
 import struct
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Literal, Union, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 if TYPE_CHECKING:
     from .publisher import Data
@@ -30,9 +30,9 @@ SUPPORTED_MESSAGE_VERSIONS = [MESSAGE_FORMAT_VERSION]
 MESSAGE_MAGIC_NUMBER = 0x504D5347
 
 #: What a header's value can be.
-HeaderValueTypes = Union[str, int, float, bool, None]
+HeaderValueTypes = str | int | float | bool | None
 #: Names and values that travel with a message.
-Header = Dict[str, HeaderValueTypes]
+Header = dict[str, HeaderValueTypes]
 
 #: What a message can be: somebody published it, or the managed topic that its channel is on was deleted.
 Kind = Literal["data", "topic-deleted"]
@@ -139,7 +139,7 @@ class Message:
         """
         (magic,) = _LENGTH.unpack(_exactly(stream, 4))
         if magic != MESSAGE_MAGIC_NUMBER:
-            raise ValueError(f"no message: it begins with 0x{magic:08X}, a message with 0x{MESSAGE_MAGIC_NUMBER:08X}")
+            raise ValueError(f"no message: its magic number is 0x{magic:08X}, not 0x{MESSAGE_MAGIC_NUMBER:08X}")
         (version,) = _exactly(stream, 1)
         if version not in SUPPORTED_MESSAGE_VERSIONS:
             raise ValueError(f"message format version {version}; this package reads {SUPPORTED_MESSAGE_VERSIONS}")

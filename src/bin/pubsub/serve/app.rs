@@ -136,18 +136,18 @@ async fn guard(State(app): Shared, request: Request, next: Next) -> Response {
 /// Finds out what the client may; handlers get it as an extension.
 async fn authenticate(State(app): Shared, mut request: Request, next: Next) -> Response {
     let grants = match &app.config.auth {
-        None => Some(Grants::all()),
-        Some(auth) => auth::token(request.headers(), request.uri().query()).and_then(|token| auth.grants(token)),
+        None => Ok(Grants::all()),
+        Some(auth) => match auth::token(request.headers(), request.uri().query()) {
+            Some(token) => auth.grants(token).ok_or("the key or token is unknown here, not yet valid, or has expired"),
+            None => Err("a key or token is needed: Authorization: Bearer …, or access_token=… in the query"),
+        },
     };
     match grants {
-        Some(grants) => {
+        Ok(grants) => {
             request.extensions_mut().insert(grants);
             next.run(request).await
         }
-        None => {
-            let text = "a key or token is needed: Authorization: Bearer …, or access_token=… in the query";
-            Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", text).into_response()
-        }
+        Err(text) => Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", text).into_response(),
     }
 }
 

@@ -21,7 +21,7 @@ const KEY_MIN: usize = 16;
 /// Tokens longer than that are nobody's.
 const TOKEN_MAX: usize = 8192;
 /// How much clocks may differ where that harms nobody.
-const LEEWAY_SECONDS: u64 = 60;
+const LEEWAY_SECONDS: Seconds = 60.0;
 
 /// What a client may do.
 #[derive(Debug, Clone)]
@@ -136,8 +136,8 @@ struct JwtEntry {
 /// The claims that count here. `sub` is a list of patterns; the string that is usual there is the subject, and grants nothing.
 #[derive(Deserialize)]
 struct Claims {
-    exp: u64,
-    nbf: Option<u64>,
+    exp: Seconds,
+    nbf: Option<Seconds>,
     iss: Option<String>,
     #[serde(default)]
     aud: Listed,
@@ -146,6 +146,9 @@ struct Claims {
     #[serde(default, rename = "sub")]
     subscribe: Listed,
 }
+
+/// Since the epoch; whole as a rule, but it need not be.
+type Seconds = f64;
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -196,6 +199,9 @@ impl Auth {
             if !entry.key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b)) {
                 return Err(format!("keys[{index}]: a key is made of [A-Za-z0-9._~-], which need no escape in a URL"));
             }
+            if let Some(first) = keys.iter().position(|(key, _): &(String, Grants)| *key == entry.key) {
+                return Err(format!("keys[{index}]: the same key as keys[{first}]"));
+            }
             let parse = |list: &[String]| Patterns::parse(list).map_err(|error| format!("keys[{index}]: {error}"));
             let (publish, subscribe) = (parse(&entry.publish)?, parse(&entry.subscribe)?);
             keys.push((entry.key, Grants { publish, subscribe, expires: None }));
@@ -222,7 +228,7 @@ impl Auth {
         Some(Grants {
             publish: Patterns::parse(claims.publish.listed()).ok()?,
             subscribe: Patterns::parse(claims.subscribe.listed()).ok()?,
-            expires: UNIX_EPOCH.checked_add(Duration::from_secs(claims.exp)),
+            expires: Duration::try_from_secs_f64(claims.exp).ok().and_then(|time| UNIX_EPOCH.checked_add(time)),
         })
     }
 }
@@ -248,8 +254,8 @@ impl Issuer {
             return None;
         }
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-        let is_now = now < claims.exp && claims.nbf.is_none_or(|from| from <= now.saturating_add(LEEWAY_SECONDS));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
+        let is_now = now < claims.exp && claims.nbf.is_none_or(|from| from <= now + LEEWAY_SECONDS);
         let is_issuers = self.issuer.is_none() || claims.iss == self.issuer;
         // A token for somebody else is not for us, also when the file names no audience.
         let is_for_us = match &self.audience {

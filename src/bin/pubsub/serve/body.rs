@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use axum::body::Bytes;
+use std::sync::Arc;
+
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -10,25 +12,31 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::frames::{DEPTH_MAX, depth, shorten};
+use super::app::App;
+use super::frames::{DEPTH_MAX, depth, said, shorten};
 use super::problem::Problem;
 
 /// A body that is a JSON object, unparsed.
 pub struct JsonBody(Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for JsonBody {
+impl FromRequest<Arc<App>> for JsonBody {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<JsonBody, Problem> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<JsonBody, Problem> {
         if !is_json(request.headers()) {
             let text = "the body is JSON, and the header Content-Type: application/json says so";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                let text = "the body is larger than the gateway takes (--max-message)";
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text)
-            }
+        let too_large = || {
+            let text = "the body is larger than the gateway takes (--max-message)";
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text)
+        };
+        // Who says how much is to come need not send it to hear that it is too much.
+        if request.body().size_hint().lower() > app.config.max_message as u64 {
+            return Err(too_large());
+        }
+        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             _ => Problem::new(StatusCode::BAD_REQUEST, "invalid_body", "the body could not be read"),
         })?;
         Ok(JsonBody(bytes))
@@ -54,12 +62,12 @@ impl JsonBody {
         if !text.trim_ascii_start().starts_with('{') {
             return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
                 Ok(_) => invalid("the body is a JSON object".into()),
-                Err(error) => not_json(format!("the body is not JSON: {}", shorten(&error.to_string()))),
+                Err(error) => not_json(format!("the body is not JSON: {}", said(&error))),
             });
         }
         serde_json::from_str(text).map_err(|error| {
-            let said = shorten(&error.to_string());
-            if error.is_data() { invalid(said) } else { not_json(format!("the body is not JSON: {said}")) }
+            let text = said(&error);
+            if error.is_data() { invalid(text) } else { not_json(format!("the body is not JSON: {text}")) }
         })
     }
 }
@@ -77,7 +85,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
 fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     axum::extract::Query::try_from_uri(uri).map(|query| query.0).map_err(|error| {
-        let said = shorten(&axum::Error::new(error).to_string());
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", said)
+        let text = axum::Error::new(error).to_string();
+        // In front of the parameter's name and what is wrong with it.
+        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", shorten(text))
     })
+}
+
+/// A parameter that is a number.
+pub fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wrong = |_| serde::de::Error::custom("this is a whole number from 0 to 4294967295");
+    text.parse().map(Some).map_err(wrong)
 }

@@ -48,7 +48,7 @@ pub struct Args {
     /// The largest message, frame and request body, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1024..=1 << 30))]
     max_message: u32,
-    /// The most messages a second that a connection may publish; 0: no limit
+    /// The most messages a second that a WebSocket may publish; 0: no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_publish_rate: u32,
     /// The most frames that wait for a connection that reads slowly

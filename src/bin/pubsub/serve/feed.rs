@@ -208,6 +208,8 @@ fn is_new(replayed: &Replayed, delivery: &Delivery) -> bool {
 pub struct Feed {
     pattern: FeedPattern,
     limit: usize,
+    /// The channel's directory.
+    path: PathBuf,
     channel: Mutex<Channel>,
     members: Mutex<Vec<Joined>>,
     /// What formix-pubsub programs published lately and came live, perhaps before it was in a history. Changes with `members` locked.
@@ -240,6 +242,7 @@ impl Feed {
         let feed = Arc::new(Feed {
             pattern: FeedPattern::new(pattern),
             limit,
+            path: channel.path().to_path_buf(),
             channel: Mutex::new(channel),
             members: Mutex::new(Vec::new()),
             recent: Mutex::default(),
@@ -363,11 +366,20 @@ impl Feed {
         due.clear();
     }
 
+    /// Fails if somebody deleted the channel, of which its doorbell says nothing. Blocks for a file operation.
+    pub fn check(&self) {
+        if !self.is_closed() && matches!(self.path.try_exists(), Ok(false)) {
+            tracing::error!(pattern = %self.pattern.text, path = %self.path.display(), "another program deleted the channel");
+            self.fail();
+            self.news.notify_one();
+        }
+    }
+
     /// Everybody is told to connect again: the channel is broken.
     fn fail(&self) {
         self.is_closed.store(true, Ordering::Release);
         for joined in locked(&self.members).iter() {
-            joined.queue.end(super::queue::End::TooSlow);
+            joined.queue.end(super::queue::End::Failed);
         }
     }
 

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 /// How deep a frame, and a message that is passed on as JSON, may nest. Receivers parse recursively: serde_json gives up
 /// at 128 levels, Python's json at about 1,000; and a message stands in a frame, that in a page of a history.
 pub const DEPTH_MAX: usize = 100;
-/// A `request_id` is echoed; so long it may be, quotes and escapes included.
+/// A `request_id` is echoed; so long it may be as it stands in the frame, escapes included and the quotes left out.
 const REQUEST_ID_MAX: usize = 256;
 /// What of a stranger's text is quoted in an error.
 const QUOTED_MAX: usize = 64;
@@ -154,11 +154,11 @@ pub fn parse(text: &str) -> Result<Parsed<'_>, BadFrame<'_>> {
     }
     let fields: Fields = match serde_json::from_str(text) {
         Ok(fields) => fields,
-        Err(error) if error.is_data() => return Err(bad(Refusal::new("invalid_frame", shorten(&error.to_string())))),
+        Err(error) if error.is_data() => return Err(bad(Refusal::new("invalid_frame", said(&error)))),
         Err(error) => return Err(bad(not_json(&error))),
     };
     let (request_id, bad_id) = match fields.request_id.map(request_id).transpose() {
-        Ok(id) => (id, None),
+        Ok(id) => (id.flatten(), None),
         Err(refusal) => (None, Some(refusal)),
     };
     let action = match fields.action.map(string) {
@@ -195,26 +195,31 @@ fn plain_publish(text: &str) -> Option<Parsed<'_>> {
     if action != "publish" {
         return None;
     }
-    let request_id = id.map(request_id).transpose().ok()?;
+    let request_id = id.map(request_id).transpose().ok()?.flatten();
     Some(Parsed { request: Request::Publish { topic: topic.into(), message }, request_id })
 }
 
 const ACTIONS: &str = "it is one of subscribe, unsubscribe, publish, ping";
 
 fn not_json(error: &serde_json::Error) -> Refusal {
-    Refusal::new("invalid_json", format!("the frame is not JSON: {}", shorten(&error.to_string())))
+    Refusal::new("invalid_json", format!("the frame is not JSON: {}", said(error)))
 }
 
-fn request_id(raw: &RawValue) -> Result<&RawValue, Refusal> {
+/// Null counts as absent, as elsewhere.
+fn request_id(raw: &RawValue) -> Result<Option<&RawValue>, Refusal> {
+    if raw.get() == "null" {
+        return Ok(None);
+    }
     let text = raw.get();
-    if text.len() > REQUEST_ID_MAX
+    let quotes = if text.starts_with('"') { 2 } else { 0 };
+    if text.len() - quotes > REQUEST_ID_MAX
         || !has_whole_characters(text)
         || !text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
     {
         let rule = format!("\"request_id\" is a string or a number of at most {REQUEST_ID_MAX} bytes");
         return Err(Refusal::new("invalid_frame", rule));
     }
-    Ok(raw)
+    Ok(Some(raw))
 }
 
 /// A string, which as a rule stands there without escapes.
@@ -313,6 +318,16 @@ pub fn shorten(text: &str) -> String {
     match text.char_indices().nth(QUOTED_MAX) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// What is wrong with a JSON text: what may quote it is cut short, where it is stays.
+pub fn said(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    match text.strip_suffix(&place) {
+        Some(what) => shorten(what) + &place,
+        None => shorten(&text),
     }
 }
 

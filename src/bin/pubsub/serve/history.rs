@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::app::{Shared, TopicName};
 use super::auth::Grants;
-use super::body::Query;
+use super::body::{Query, number};
 use super::feed::{Delivery, FeedPattern};
 use super::frames::{self, Position};
 use super::managed::{self, blocking};
@@ -33,6 +33,7 @@ pub struct Range {
     #[param(pattern = "^[0-9]{1,20}-[0-9]{1,20}$")]
     after: Option<String>,
     /// The most messages, 1 to 1000; absent: 100.
+    #[serde(default, deserialize_with = "number")]
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }

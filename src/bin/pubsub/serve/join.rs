@@ -82,7 +82,7 @@ pub async fn join(hub: &Arc<Hub>, queue: &Arc<Queue>, request: Subscribe, missin
     blocking(move || {
         if pattern.is_exact() {
             match missing {
-                Missing::Make => managed::ensure(pattern.as_str(), home.as_deref())?,
+                Missing::Make => hub.ensure(pattern.as_str())?,
                 Missing::Fail => drop(pubsub::topic_stats(pattern.as_str(), home.as_deref())?),
             }
         }

@@ -92,9 +92,10 @@ async fn serve(config: Config) -> Result<Outcome, Failure> {
     let (stop, stopping) = watch::channel(false);
     catch_signals(stop).map_err(|error| Failure::io("catching signals", &error))?;
 
-    let hub = hub::Hub::new(config.home.clone(), config.max_message);
-    let record = config.record;
+    let hub = hub::Hub::new(config.home.clone(), config.max_message, config.record);
     let app = Arc::new(app::App { config, hub, started: Instant::now(), stopping, figures });
+    recorder::run(&app).await;
+    tokio::spawn(Arc::clone(&app.hub).watch());
     // Whoever started this may wait for it.
     let mut out = io::stdout();
     let announced = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
@@ -102,9 +103,6 @@ async fn serve(config: Config) -> Result<Outcome, Failure> {
         tracing::debug!(%error, "nobody reads the address");
     }
     tracing::info!(%address, authenticated = app.config.auth.is_some(), "serving");
-    if record {
-        tokio::spawn(recorder::run(Arc::clone(&app)));
-    }
     listen::serve(listener, app::router(Arc::clone(&app)), app).await;
     tracing::info!("ended");
     Ok(Outcome::Done)

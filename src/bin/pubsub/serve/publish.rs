@@ -10,7 +10,6 @@ use pubsub::{HeaderValue, Headers, Publisher, PublisherOptions};
 
 use super::feed::{Feed, Hushed};
 use super::hub::Hub;
-use super::managed;
 
 /// What a browser publishes is JSON.
 static HEADERS: LazyLock<Headers> = LazyLock::new(|| {
@@ -96,14 +95,14 @@ impl Publishers {
         let (now, deletions) = (Instant::now(), self.hub.deletions());
         if let Some(kept) = self.kept.get_mut(topic) {
             if kept.deletions != deletions || now - kept.looked > LOOK_AGAIN {
-                managed::ensure(topic, self.hub.home().as_deref())?;
+                self.hub.ensure(topic)?;
                 (kept.looked, kept.deletions) = (now, deletions);
             }
             return kept.publisher.publish_packed(data, lengths, Some(&HEADERS));
         }
         let home = self.hub.home();
         pubsub::validate_topic(topic)?;
-        managed::ensure(topic, home.as_deref())?;
+        self.hub.ensure(topic)?;
         let publisher = Publisher::open(topic, &PublisherOptions { home, ..PublisherOptions::default() })?;
         let kept = self.kept.entry(topic.to_owned()).or_insert(Kept { publisher, looked: now, deletions });
         kept.publisher.publish_packed(data, lengths, Some(&HEADERS))

@@ -69,20 +69,26 @@ pub enum End {
     TopicDeleted,
     /// It does not read fast enough.
     TooSlow,
+    /// What it subscribed to cannot be had from here any more.
+    Failed,
     /// The gateway stops.
     Stopping,
     /// Its token has expired.
     Expired,
     /// It sent a frame that is too large.
     TooLarge,
-    /// It has gone, or broken the protocol.
+    /// It broke the WebSocket's protocol.
+    Broken,
+    /// It sent text that is not UTF-8.
+    NotUtf8,
+    /// It has gone.
     Gone,
 }
 
 impl End {
     /// Whether what waits is not sent any more.
     fn is_at_once(self) -> bool {
-        matches!(self, End::TooSlow | End::TooLarge | End::Gone)
+        matches!(self, End::TooSlow | End::Failed | End::TooLarge | End::Broken | End::NotUtf8 | End::Gone)
     }
 }
 
@@ -164,7 +170,7 @@ pub enum Taken {
     /// Nothing now.
     Nothing,
     /// Nothing more: close.
-    End(End),
+    End,
 }
 
 impl Queue {
@@ -290,8 +296,8 @@ impl Queue {
         if had > 0 {
             self.room.notify_one();
         }
-        if let Some(end) = inner.end.filter(|end| end.is_at_once()) {
-            return Taken::End(end);
+        if inner.end.is_some_and(End::is_at_once) {
+            return Taken::End;
         }
         while inner.taken < bytes {
             let Some(item) = inner.pop() else { break };
@@ -299,7 +305,7 @@ impl Queue {
         }
         match (out.is_empty(), inner.end) {
             (false, _) => Taken::Some,
-            (true, Some(end)) => Taken::End(end),
+            (true, Some(_)) => Taken::End,
             (true, None) => {
                 inner.rest_idle();
                 Taken::Nothing
@@ -427,6 +433,11 @@ impl Queue {
         self.readable.notify_one();
         self.ended.notify_one();
         self.room.notify_one();
+    }
+
+    /// Why the connection ends, if it does.
+    pub fn end_reason(&self) -> Option<End> {
+        self.inner().end
     }
 
     /// Until the connection is to end; one task waits.

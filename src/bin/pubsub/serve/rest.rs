@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
@@ -125,8 +126,13 @@ pub async fn create_topic(
         history_ttl: age.map(|seconds| Duration::from_secs(seconds.into())),
         home: app.hub.home(),
     };
-    let topic = name.clone();
-    blocking(move || pubsub::create_topic(&topic, &options)).await?;
+    let (topic, hub) = (name.clone(), Arc::clone(&app.hub));
+    blocking(move || {
+        pubsub::create_topic(&topic, &options)?;
+        hub.recorders().take_up(&topic);
+        Ok(())
+    })
+    .await?;
     Ok((StatusCode::CREATED, Json(Name { name })))
 }
 

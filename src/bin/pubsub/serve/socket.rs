@@ -115,7 +115,7 @@ async fn serve(app: Arc<App>, grants: Grants, permit: Permit, upgraded: Upgraded
         tokio::pin!(reader, writer);
         tokio::select! {
             () = &mut reader => {
-                // It has closed, or broken the protocol: what waits is not sent, but the close is.
+                // It has closed, or sent what cannot be: what waits is not sent, but the close is.
                 queue.end(End::Gone);
                 let _ = tokio::time::timeout(CLOSE_TIME, writer).await;
             }
@@ -128,6 +128,10 @@ async fn serve(app: Arc<App>, grants: Grants, permit: Permit, upgraded: Upgraded
         }
     }
     metrics::dropped(queue.take_dropped());
+    // Most that are too slow do not take the close either.
+    if queue.end_reason() == Some(End::TooSlow) {
+        metrics::too_slow();
+    }
     drop(permit);
 }
 
@@ -146,7 +150,7 @@ pub async fn deadline(app: &App, queue: &Queue, remaining: Option<Duration>) {
     };
     queue.end(end);
     let time = match end {
-        End::TooSlow | End::TooLarge | End::Gone => CLOSE_TIME,
+        End::TooSlow | End::Failed | End::TooLarge | End::Broken | End::NotUtf8 | End::Gone => CLOSE_TIME,
         End::Stopping => app.config.drain,
         End::TopicDeleted | End::Expired => FAREWELL_TIME,
     };
@@ -174,13 +178,13 @@ async fn pulse(every: Duration, heard: &AtomicBool, queue: &Queue) {
 async fn write_until_end(queue: &Queue) {
     let (code, reason) = match queue.drive().await {
         End::TopicDeleted => (CloseCode::Normal, "the topic was deleted"),
-        End::TooSlow => {
-            metrics::too_slow();
-            (CloseCode::Again, "too slow: connect again, and resume")
-        }
+        End::TooSlow => (CloseCode::Again, "too slow: connect again, and resume"),
+        End::Failed => (CloseCode::Again, "the gateway's store has failed: connect again, and resume"),
         End::Stopping => (CloseCode::Away, "the gateway ends"),
         End::Expired => (CloseCode::Policy, "the token has expired"),
         End::TooLarge => (CloseCode::Size, "the frame is larger than the gateway takes (--max-message)"),
+        End::NotUtf8 => (CloseCode::Invalid, "the frame is not UTF-8"),
+        End::Broken => (CloseCode::Protocol, "that is no frame of a WebSocket client"),
         End::Gone => return,
     };
     queue.finish(wire::close(code, reason)).await;
@@ -241,11 +245,14 @@ impl Connection {
                     }
                     heard.store(true, Relaxed);
                 }
-                end @ (Next::TooLarge | Next::Closed | Next::Broken) => {
+                end @ (Next::TooLarge | Next::NotUtf8 | Next::Broken | Next::Closed | Next::Gone) => {
                     // What came before counts.
                     let _ = goes_on && self.deliver_pending().await;
-                    if matches!(end, Next::TooLarge) {
-                        self.queue.end(End::TooLarge);
+                    match end {
+                        Next::TooLarge => self.queue.end(End::TooLarge),
+                        Next::NotUtf8 => self.queue.end(End::NotUtf8),
+                        Next::Broken => self.queue.end(End::Broken),
+                        _ => {}
                     }
                     return;
                 }

@@ -21,7 +21,7 @@ use utoipa::IntoParams;
 
 use super::app::{App, Shared, TopicName};
 use super::auth::Grants;
-use super::body::Query;
+use super::body::{Query, number};
 use super::frames::{Begin, Overflow, Position, Subscribe};
 use super::history::{cursor, parse_cursor};
 use super::join::{self, Joining, Missing};
@@ -41,6 +41,7 @@ const BURST: usize = 32 << 10;
 #[into_params(parameter_in = Query)]
 pub struct Past {
     /// So many of the last messages first; absent: 100. Not when the header Last-Event-ID says where to go on.
+    #[serde(default, deserialize_with = "number")]
     replay_last: Option<u32>,
 }
 
@@ -88,7 +89,8 @@ pub async fn events(
     let first = subscribed(&topic, joining.begin);
     let has_ids = pattern.is_exact();
     let keeper = tokio::spawn(keep(Arc::clone(&app), Arc::clone(&queue), grants, permit, joining));
-    let events = Events { queue, has_ids, first: Some(first), _keeper: Keeper(keeper) };
+    let keeper = Keeper(keeper, Arc::clone(&queue));
+    let events = Events { queue, has_ids, first: Some(first), _keeper: keeper };
     let body = Body::from_stream(stream::unfold(events, |mut events| async {
         let next = events.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(next)), events))
@@ -105,7 +107,7 @@ async fn keep(app: Arc<App>, queue: Arc<Queue>, grants: Grants, permit: Permit, 
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(%error, "a history could not be sent");
-                queue.end(End::TooSlow);
+                queue.end(End::Failed);
             }
         }
         std::future::pending::<()>().await;
@@ -116,11 +118,14 @@ async fn keep(app: Arc<App>, queue: Arc<Queue>, grants: Grants, permit: Permit, 
     }
 }
 
-struct Keeper(JoinHandle<()>);
+struct Keeper(JoinHandle<()>, Arc<Queue>);
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.0.abort();
+        if self.1.end_reason() == Some(End::TooSlow) {
+            metrics::too_slow();
+        }
     }
 }
 
@@ -141,12 +146,7 @@ impl Events {
         loop {
             match self.queue.take(&mut items, BURST) {
                 Taken::Some => break,
-                Taken::End(end) => {
-                    if end == End::TooSlow {
-                        metrics::too_slow();
-                    }
-                    return None;
-                }
+                Taken::End => return None,
                 Taken::Nothing => {}
             }
             if tokio::time::timeout(COMMENT_EVERY, self.queue.readable()).await.is_err() {

@@ -140,8 +140,12 @@ pub enum Next {
     Closed,
     /// It sent a frame that is too large.
     TooLarge,
+    /// It sent text that is not UTF-8.
+    NotUtf8,
     /// It broke the protocol.
     Broken,
+    /// It has gone.
+    Gone,
 }
 
 impl Incoming {
@@ -167,7 +171,9 @@ impl Incoming {
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Next::More,
             Err(Error::ConnectionClosed) => Next::Closed,
             Err(Error::Capacity(_)) => Next::TooLarge,
-            Err(_) => Next::Broken,
+            Err(Error::Utf8(_)) => Next::NotUtf8,
+            Err(Error::Protocol(_) | Error::AttackAttempt) => Next::Broken,
+            Err(_) => Next::Gone,
         }
     }
 

@@ -10,6 +10,9 @@ const SHOWN = 500;
 const ROWS = 200;
 /** A message that is longer is cut on the page. */
 const LONGEST = 2000;
+/** Numbers of a frame that is longer are shown as JavaScript has them. */
+const EXACT = 20_000;
+const NO_TOPICS = 'No topics yet. The first message or subscription makes one.';
 
 const $ = (id) => document.getElementById(id);
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 });
@@ -30,15 +33,22 @@ async function ask(path, options = {}) {
   if (token) headers.Authorization = `Bearer ${token}`;
   if (options.body) headers['Content-Type'] = 'application/json';
   const answer = await fetch(path, { ...options, headers, cache: 'no-store' });
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => null);
+  const text = problem?.error?.message ?? `HTTP ${answer.status}`;
   if (answer.status === 401) {
     $('login').hidden = false;
-    throw new Error('a key is needed');
+    if (token) say('login-state', text, true);
+    // It would try again and again, and cannot be told why that fails.
+    bus?.close();
+    bus = null;
   }
-  if (!answer.ok) {
-    const problem = await answer.json().catch(() => null);
-    throw new Error(problem?.error?.message ?? `HTTP ${answer.status}`);
-  }
-  return answer;
+  throw new Error(text);
+}
+
+/** For JSON.parse: numbers that stringify as they stand in the text, where the browser can do that. JavaScript's have fewer digits. */
+function exact(key, value, context) {
+  return typeof value === 'number' && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
 }
 
 function say(id, text, isBad = false) {
@@ -132,7 +142,8 @@ function showTopics() {
     if ($('topic-rows').children[index] !== row) $('topic-rows').insertBefore(row, $('topic-rows').children[index] ?? null);
   });
   for (const row of rows.values()) row.remove();
-  $('no-topics').hidden = Object.keys(stats).length > 0;
+  $('no-topics').hidden = names.length > 0;
+  $('no-topics').textContent = wanted ? `No topic has ${wanted} in its name.` : NO_TOPICS;
   $('more-topics').hidden = names.length <= ROWS;
   $('more-topics').textContent = `${numbers.format(names.length - ROWS)} more: say a part of the name to find them`;
 }
@@ -144,7 +155,7 @@ function topicRow(name) {
   // A long name breaks behind its dots.
   name.split(/(?<=\.)/).forEach((word) => row.firstChild.append(word, document.createElement('wbr')));
   row.lastChild.append(
-    button('Tail', `Listen to ${name}`, () => listen(name)),
+    button('Tail', `Tail of ${name}`, () => listen(name)),
     ' ',
     button('History', `History of ${name}`, () => showHistory(name)),
     ' ',
@@ -178,7 +189,8 @@ async function showHistory(name) {
   say('history-state', 'reading');
   $('history').showModal();
   try {
-    const page = await (await ask(`/topics/${encodeURIComponent(name)}/messages?limit=200`)).json();
+    const answer = await ask(`/topics/${encodeURIComponent(name)}/messages?limit=200`);
+    const page = JSON.parse(await answer.text(), exact);
     $('history-messages').replaceChildren(...page.messages.map((frame) => messageRow(frame)).reverse());
     say('history-state', `the last ${page.messages.length}, newest first`);
   } catch (error) {
@@ -205,22 +217,25 @@ function connect() {
 
 function listen(pattern) {
   $('pattern').value = pattern;
+  if (!bus) return say('tail-state', 'not connected: a key is needed', true);
   tail?.unsubscribe();
   say('tail-state', `listening to ${pattern}`);
-  tail = bus.subscribe(pattern, (message, frame) => queue.push(frame), {
+  tail = bus.subscribe(pattern, (_, frame, text) => queue.push({ frame, text }), {
     replayLast: Math.max(0, Math.min(1000, Number($('replay').value) || 0)),
     // A page that does not keep up is to show what is new, not to be disconnected.
     overflow: 'drop_oldest',
-    onGap: ({ missed }) => queue.push({ gap: missed }),
+    onGap: ({ missed }) => queue.push({ frame: { gap: missed } }),
     onDeleted: () => say('tail-state', `${pattern} was deleted`, true),
     onError: (error) => say('tail-state', error.message, true),
   });
+  return undefined;
 }
 
 /** Shows what came, once a frame of the screen: a flood costs no more than what fits on the page. */
 function show() {
   if (queue.length > 0 && !paused) {
-    const rows = queue.slice(-SHOWN).map((frame) => messageRow(frame));
+    const whole = ({ frame, text }) => (text?.length <= EXACT ? JSON.parse(text, exact) : frame);
+    const rows = queue.slice(-SHOWN).map((item) => messageRow(whole(item)));
     queue = [];
     const list = $('messages');
     const follows = list.scrollTop < 4;
@@ -281,15 +296,18 @@ $('create').addEventListener('submit', async (event) => {
 });
 $('publish-form').addEventListener('submit', async (event) => {
   event.preventDefault();
-  const text = $('publish-message').value;
-  let message = text;
+  let text = $('publish-message').value;
   try {
-    message = JSON.parse(text);
+    JSON.parse(text);
   } catch {
     // Then it is text, and a JSON string.
+    text = JSON.stringify(text);
   }
+  say('publish-state', '');
   try {
-    await bus.publish($('publish-topic').value, message);
+    // Not by the client, which would publish JavaScript's idea of a number instead of what stands there.
+    const path = `/topics/${encodeURIComponent($('publish-topic').value)}/messages`;
+    await ask(path, { method: 'POST', body: `{"message":${text}}` });
     say('publish-state', 'published');
   } catch (error) {
     say('publish-state', error.message, true);

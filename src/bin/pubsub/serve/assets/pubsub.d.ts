@@ -74,13 +74,17 @@ export class PubSub {
   /** `url`: of the WebSocket; without it `/ws` of the page's own server. */
   constructor(url?: string | URL, options?: Options);
   readonly state: State;
-  /** `message` is JSON's value, or bytes where a program published no JSON. */
+  /**
+   * `message` is JSON's value, or bytes where a program published no JSON. `text` is the frame as it came, for numbers that
+   * JavaScript's cannot hold.
+   */
   subscribe(
     topic: string,
-    onMessage: (message: Json | Uint8Array, frame: MessageFrame) => void,
+    onMessage: (message: Json | Uint8Array, frame: MessageFrame, text: string) => void,
     options?: SubscribeOptions,
   ): Subscription;
-  publish(topic: string, message: Json): Promise<void>;
+  /** `message` is anything that `JSON.stringify` makes JSON of; what it does not, such as a function, rejects. */
+  publish(topic: string, message: NonNullable<unknown> | null): Promise<void>;
   ping(): Promise<void>;
   close(): void;
 }

@@ -33,6 +33,8 @@ class Subscription {
     /** Behind this message: `{epoch, offset}`, or null for patterns and before the first answer. */
     this.position = null;
     this.wasSubscribed = false;
+    /** Since the gateway's answer. Before it, messages are those of an earlier subscription to the same topic. */
+    this.isLive = false;
   }
 
   unsubscribe() {
@@ -67,11 +69,9 @@ export class PubSub {
    * Publishes any JSON value. Resolves when the gateway has put it into the store. While there is no connection it waits
    * for one; if the connection breaks before the answer, it rejects with the code `unknown`: it may have been published.
    */
-  publish(topic, message) {
+  async publish(topic, message) {
     // What cannot be JSON fails here, and not some time later.
-    if (JSON.stringify(message) === undefined) {
-      return Promise.reject(new PubSubError('invalid_frame', 'a message is what JSON can say'));
-    }
+    if (JSON.stringify(message) === undefined) throw new PubSubError('invalid_frame', 'a message is what JSON can say');
     return this._request({ action: 'publish', topic, message });
   }
 
@@ -108,7 +108,7 @@ export class PubSub {
     socket.onopen = () => this._opened();
     socket.onmessage = (event) => {
       this.heard = true;
-      this._received(JSON.parse(event.data));
+      this._received(JSON.parse(event.data), event.data);
     };
     socket.onclose = (event) => {
       if (this.socket === socket && this.state !== 'closed') this._lost(event);
@@ -185,10 +185,11 @@ export class PubSub {
     else if (subscription.wasSubscribed) frame.replay_last = 0;
     else if (replayLast !== undefined) frame.replay_last = replayLast;
     const isAgain = subscription.wasSubscribed;
+    subscription.isLive = false;
     this._ask(frame, {
       resolve: (ack) => {
         if (this.subscriptions.get(subscription.topic) !== subscription) return;
-        this.failures = 0;
+        subscription.isLive = true;
         subscription.wasSubscribed = true;
         if (ack.epoch !== undefined) subscription.position = { epoch: ack.epoch, offset: ack.offset };
         // A pattern has no position to go on from, so something may have been missed.
@@ -232,8 +233,10 @@ export class PubSub {
     }
   }
 
-  _received(frame) {
-    if (frame.action === 'message') return this._message(frame);
+  _received(frame, text) {
+    // A gateway that does something is there; the next pause is a short one again.
+    if (frame.action !== 'error') this.failures = 0;
+    if (frame.action === 'message') return this._message(frame, text);
     if (frame.request_id !== undefined) {
       const request = this.waiting.get(frame.request_id);
       this.waiting.delete(frame.request_id);
@@ -242,7 +245,8 @@ export class PubSub {
       return undefined;
     }
     if (frame.action === 'gap') {
-      this.subscriptions.get(frame.topic)?.options.onGap?.({ missed: frame.missed });
+      const subscription = this.subscriptions.get(frame.topic);
+      if (subscription?.isLive) subscription.options.onGap?.({ missed: frame.missed });
     } else if (frame.action === 'topic_deleted') {
       const subscription = this.subscriptions.get(frame.topic);
       this.subscriptions.delete(frame.topic);
@@ -253,15 +257,15 @@ export class PubSub {
     return undefined;
   }
 
-  _message(frame) {
+  _message(frame, text) {
     const subscription = this.subscriptions.get(frame.pattern ?? frame.topic);
-    if (!subscription) return;
+    if (!subscription?.isLive) return;
     if (frame.pattern === undefined && frame.offset !== undefined) {
       subscription.position = { epoch: frame.epoch, offset: frame.offset };
     }
     const message = frame.content_base64 === undefined ? frame.message : bytes(frame.content_base64);
     try {
-      subscription.onMessage(message, frame);
+      subscription.onMessage(message, frame, text);
     } catch (error) {
       // A subscriber's mistake is its own; the others still get their messages.
       setTimeout(() => {

@@ -49,6 +49,31 @@ fn errors_echo_the_request_and_little_of_its_text() {
 }
 
 #[test]
+fn a_request_id_is_at_most_256_bytes_and_null_is_none() {
+    for message in ["", r#","topic":"t","message":1"#] {
+        let action = if message.is_empty() { "ping" } else { "publish" };
+        let frame = |id: &str| format!(r#"{{"action":"{action}"{message},"request_id":{id}}}"#);
+        for id in [format!("\"{}\"", "x".repeat(256)), "1".repeat(256), "\"\"".into(), "-1.5e3".into()] {
+            let text = frame(&id);
+            assert_eq!(parse(&text).unwrap().request_id.map(RawValue::get), Some(id.as_str()));
+        }
+        assert!(parse(&frame("null")).unwrap().request_id.is_none());
+        for id in [format!("\"{}\"", "x".repeat(257)), "1".repeat(257), "true".into(), "[]".into()] {
+            assert_eq!(refused(&frame(&id)), "invalid_frame", "{id}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_frame_is_said_with_its_place() {
+    let long = format!(r#"{{"action":"ping","topic":"a{}","x":tru}}"#, "\u{1f600}".repeat(1000));
+    let bad = parse(&long).unwrap_err().refusal.message;
+    assert!(bad.ends_with(&format!(" at line 1 column {}", long.len())), "{bad}");
+    let bad = parse("{\"action\":\"\t\"}").unwrap_err().refusal.message;
+    assert!(bad.ends_with(" at line 1 column 11"), "{bad}");
+}
+
+#[test]
 fn requests_are_read_with_defaults() {
     let text = r#" {"action":"subscribe","topic":"news","replay_last":null,"unknown":[{}]}"#;
     let Ok(Parsed { request: Request::Subscribe(subscribe), request_id: None }) = parse(text) else { panic!() };
