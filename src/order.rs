@@ -5,8 +5,9 @@
 //! it had must not miss the one that was overtaken. So when an offset is left out, what lies before it is taken from the history
 //! and given first, and the live copy dropped if it still comes.
 //!
-//! What the channel itself refused or dropped is left out, too: that is counted, told to its publisher or receiver, and not
-//! brought back. What the history has given up already is not held back for: it comes late, if it comes.
+//! What the channel itself refused or dropped is left out, too: that was told to its publisher or receiver, and is not brought
+//! back. Which offsets these were is not known, only how many: as long as some are not accounted for, what is left out is
+//! taken to be them, and comes late if it was not. What the history has given up already is not held back for: it comes late, if it comes.
 
 #![forbid(unsafe_code)]
 
@@ -58,8 +59,6 @@ struct Track {
     next: u64,
     /// Those before it that came from the history and may still come live.
     given: BTreeSet<u64>,
-    /// How many messages the channel had refused and dropped when an offset was last left out.
-    refused: u64,
 }
 
 /// What a channel knows of the order of its messages.
@@ -72,6 +71,8 @@ pub(crate) struct Order {
     ready: VecDeque<Message>,
     /// Messages dropped so far, as their followers told.
     dropped: u64,
+    /// How many of those that were refused and dropped are known by the offsets that they left out.
+    accounted: u64,
     /// What went before the next message.
     lost: u64,
     /// Histories that are younger than this, microseconds since 1970, are given from their beginning.
@@ -86,6 +87,7 @@ impl Order {
             tracks: HashMap::new(),
             ready: VecDeque::new(),
             dropped: 0,
+            accounted: 0,
             lost: 0,
             young_us: young_us.unwrap_or(u64::MAX),
         }
@@ -93,7 +95,7 @@ impl Order {
 
     /// A history of which everything from this offset on comes live.
     pub(crate) fn begin(&mut self, epoch: u64, offset: u64) {
-        self.tracks.insert(epoch, Track { next: offset, ..Track::default() });
+        self.tracks.insert(epoch, Track { next: offset, given: BTreeSet::new() });
         self.place = Place { epoch, offset };
     }
 
@@ -113,11 +115,11 @@ impl Order {
     }
 
     /// Puts a message that is not the next of the last history to what is ready, behind those that it left out; or nowhere, since it
-    /// has come before. `refused`: how many the channel has refused and, on the files transport, dropped so far.
+    /// has come before. `rejected`: how many the channel has refused so far.
     #[cold]
-    pub(crate) fn review(&mut self, mut message: Message, store: &Store, refused: u64) {
+    pub(crate) fn review(&mut self, mut message: Message, store: &Store, rejected: u64) {
         let (epoch, offset) = (message.epoch(), message.offset());
-        self.dropped = self.dropped.wrapping_add(message.dropped_before());
+        self.dropped = self.dropped.saturating_add(message.dropped_before());
         if let Some(track) = self.tracks.get_mut(&self.place.epoch) {
             track.next = track.next.max(self.place.offset);
         }
@@ -125,15 +127,22 @@ impl Order {
             if self.tracks.len() >= REMEMBERED && !self.tracks.contains_key(&epoch) {
                 self.tracks.clear();
             }
-            let refused = refused.wrapping_add(self.dropped);
+            let refused = rejected.saturating_add(self.dropped);
             let next = if time_us(epoch) >= self.young_us { 1 } else { offset };
-            let new = || Track { next, refused, ..Track::default() };
-            let track = self.tracks.entry(epoch).or_insert_with(new);
+            let is_new = !self.tracks.contains_key(&epoch);
+            let track = self.tracks.entry(epoch).or_insert_with(|| Track { next, given: BTreeSet::new() });
             if track.given.remove(&offset) {
                 self.lost = self.lost.saturating_add(message.dropped_before());
                 return;
             }
-            if offset > track.next && std::mem::replace(&mut track.refused, refused) == refused {
+            let left_out = offset.saturating_sub(track.next);
+            let unaccounted = refused.saturating_sub(self.accounted);
+            if left_out == 0 {
+                // Late, so it was not refused.
+                self.accounted = self.accounted.saturating_sub(u64::from(offset < track.next));
+            } else if unaccounted > 0 || (is_new && refused > 0) {
+                self.accounted += left_out.min(unaccounted);
+            } else {
                 // Where that fails (the topic was deleted, no descriptor is left) they come late.
                 let _ = bring(store, message.topic(), epoch, track, offset, &mut self.ready);
             }

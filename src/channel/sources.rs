@@ -61,8 +61,8 @@ impl Channel {
     /// As [`in_order`](Channel::in_order), for one that is not the next of its history.
     #[cold]
     pub(super) fn review(&mut self, message: Message) -> Result<Option<Message>> {
-        let counters = self.inbox.shared().0.counters();
-        self.order.review(message, &self.store, counters.rejected.wrapping_add(counters.dropped));
+        let rejected = self.inbox.shared().0.counters().rejected;
+        self.order.review(message, &self.store, rejected);
         self.next_ready()
     }
 
