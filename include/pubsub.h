@@ -946,7 +946,8 @@ int ps_topic_delete(const char *topic,
                     const char *home);
 
 /**
- * The managed topics of a store, sorted by name. A topic whose history is damaged is left out.
+ * The managed topics of a store, sorted by name. A topic whose history is damaged, or not for this user to read,
+ * is left out.
  *
  * `home`: the store; NULL: the default one. `list`: an array of pointers, to be freed with `ps_topic_list_free`; NULL when
  * there are none.

@@ -15,8 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use crate::control::{FullPolicy, Terms, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Inbox;
+use crate::history;
 use crate::message::id::TOKEN;
 use crate::monitor::Monitor;
+use crate::order::Order;
 use crate::replay::{Beginning, Replay};
 use crate::ring::RingInbox;
 use crate::store::{self, ChannelStats, Store};
@@ -87,6 +89,8 @@ pub struct Channel {
     ring: Option<RingInbox>,
     /// What comes from histories first.
     replay: Option<Box<Replay>>,
+    /// In which order messages of managed topics are given.
+    order: Order,
     /// Messages taken from the ring since the FIFO was looked at, and when that was, monotonic nanoseconds.
     turn: usize,
     looked: u64,
@@ -211,6 +215,7 @@ impl Channel {
         let mut channel = Channel {
             ring,
             replay: None,
+            order: Order::new((pattern.is_exact() || beginning.is_some()).then_some(begun_us)),
             turn: 0,
             looked: 0,
             topic: topic.to_string(),
@@ -230,6 +235,13 @@ impl Channel {
             let joined_us = clock::wall_us();
             channel.inbox.shared().0.set_joined(joined_us);
             channel.replay = Replay::open(&channel.store, &pattern, beginning, begun_us..joined_us)?;
+            let ends = channel.replay.iter().flat_map(|replay| replay.ends());
+            ends.for_each(|(epoch, offset)| channel.order.begin(epoch, offset));
+        } else if pattern.is_exact() && !for_foreign {
+            // A damaged history is no matter of who reads none of it.
+            if let Some((epoch, end)) = history::end(channel.store.base(), topic) {
+                channel.order.begin(epoch, end);
+            }
         }
         Ok(channel)
     }

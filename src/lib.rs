@@ -81,6 +81,7 @@ mod files;
 mod history;
 mod message;
 mod monitor;
+mod order;
 mod packed;
 mod publisher;
 mod recorder;

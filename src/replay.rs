@@ -155,8 +155,9 @@ impl Replay {
                     ));
                 }
                 Ok(None) => {}
-                // One damaged history does not keep a wildcard's others.
-                Err(error) if error.kind() == ErrorKind::Corrupt && !pattern.is_exact() => {}
+                // One that is damaged, or not for this user to read, does not keep a wildcard's others.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Permission) && !pattern.is_exact() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -246,6 +247,11 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// The histories' epochs, and the offsets from which on messages come live.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.cuts.values().map(|cut| (cut.epoch, cut.end))
     }
 
     /// Whether there is more from a history.

@@ -220,9 +220,12 @@ pub fn delete_topic(topic: &str, home: Option<&Path>) -> Result<()> {
     validate_topic(topic)?;
     let store = Store::at(home)?;
     let base = store.base();
+    let nothing_to_delete = || {
+        Error::new(ErrorKind::NotFound, format_args!("the topic '{topic}' is not managed: there is nothing to delete"))
+    };
     let appender = match Appender::open(base, topic, store.outboxes()) {
         Ok(Some(appender)) => Some(appender),
-        Ok(None) => return Err(not_managed(topic)),
+        Ok(None) => return Err(nothing_to_delete()),
         // A damaged one can be deleted, too.
         Err(_) => None,
     };
@@ -230,7 +233,7 @@ pub fn delete_topic(topic: &str, home: Option<&Path>) -> Result<()> {
     let name = CString::new(history::directory_name(topic)).map_err(|e| failed(e.into()))?;
     // From here on it is not managed. Of two that delete it, one succeeds.
     let dead = match store::move_to_dead(base, &name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_managed(topic)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(nothing_to_delete()),
         result => result.map_err(failed)?,
     };
     chaos::point("topic.deleted");
@@ -248,7 +251,7 @@ pub fn delete_topic(topic: &str, home: Option<&Path>) -> Result<()> {
 }
 
 /// The managed topics of a store (`None`: the default one), sorted by name. A store that is not there has none; looking does
-/// not make it. A topic whose history is damaged is left out: [`topic_stats`] says what is wrong with it.
+/// not make it. A topic whose history is damaged, or not for this user to read, is left out: [`topic_stats`] says what is wrong.
 pub fn topics(home: Option<&Path>) -> Result<Vec<TopicStats>> {
     let Some((home, base)) = look(home)? else { return Ok(Vec::new()) };
     let failed = |e| Error::os(format_args!("listing the store {}", home.display()), e);
@@ -267,7 +270,9 @@ pub fn topics(home: Option<&Path>) -> Result<Vec<TopicStats>> {
     for name in names {
         match stats(&base, &name, &subscriptions) {
             Ok(stats) => found.extend(stats),
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {}
+            // What one member of a group leaves in the store does not keep the others from their list.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::Permission) => {}
             Err(error) => return Err(error),
         }
     }

@@ -135,7 +135,7 @@ export interface ChannelOptions {
 export interface ReceiveOptions {
   /** Ends the wait: the promise is rejected with the signal's reason. */
   signal?: AbortSignal | undefined;
-  /** How long to wait, in milliseconds, at most 2147483647; 0 does not wait; default: without end. */
+  /** How long to wait, in milliseconds, at most 2147483647; 0 does not wait; default (and Infinity): without end. */
   timeout?: number | undefined;
 }
 
@@ -261,7 +261,7 @@ export function lastRejected(): number;
 export interface RequestOptions {
   /** Ends the wait: the promise is rejected with the signal's reason. A reply that comes later is dropped. */
   signal?: AbortSignal | undefined;
-  /** How long to wait, in milliseconds, at most 2147483647; default: without end. */
+  /** How long to wait, in milliseconds, at most 2147483647; default (and Infinity): without end. */
   timeout?: number | undefined;
 }
 

@@ -41,6 +41,12 @@ public:
         raw_.string_len = text.size();
     }
     HeaderValue(const std::string &text) noexcept : HeaderValue(std::string_view(text)) {}
+#ifdef __cpp_char8_t
+    HeaderValue(const char8_t *text) noexcept : HeaderValue(reinterpret_cast<const char *>(text)) {}
+    HeaderValue(std::u8string_view text) noexcept
+        : HeaderValue(std::string_view(reinterpret_cast<const char *>(text.data()), text.size())) {}
+    HeaderValue(const std::u8string &text) noexcept : HeaderValue(std::u8string_view(text)) {}
+#endif
     template <class T, std::enable_if_t<std::is_same_v<T, bool>, int> = 0> HeaderValue(T value) noexcept {
         raw_.type = PS_HEADER_BOOL;
         raw_.boolean = value;

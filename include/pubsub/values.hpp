@@ -67,10 +67,18 @@ template <class Handle> using Owned = std::unique_ptr<Handle, Release>;
 
 template <class T, class... Those> constexpr bool is_one_of = (std::is_same_v<T, Those> || ...);
 template <class T> using Bare = std::remove_cv_t<std::remove_reference_t<T>>;
-template <class T> constexpr bool is_byte = is_one_of<T, char, signed char, unsigned char, std::byte>;
+#ifdef __cpp_char8_t
+template <class T> constexpr bool is_char8 = std::is_same_v<T, char8_t>; // what u8"..." is made of from C++20 on
+#else
+template <class> constexpr bool is_char8 = false;
+#endif
+/** char, and char8_t where there is one: in an array, text that ends at its NUL. */
+template <class T> constexpr bool is_letter = std::is_same_v<T, char> || is_char8<T>;
+template <class T> constexpr bool is_byte = is_one_of<T, char, signed char, unsigned char, std::byte> || is_char8<T>;
 /** Numbers, as opposed to truths and letters. */
 template <class T>
-constexpr bool is_integer = std::is_integral_v<T> && !is_one_of<T, bool, char, wchar_t, char16_t, char32_t>;
+constexpr bool is_integer =
+    std::is_integral_v<T> && !is_one_of<T, bool, char, wchar_t, char16_t, char32_t> && !is_char8<T>;
 template <class T> constexpr bool fits_int64 = sizeof(T) < 8 || (sizeof(T) == 8 && std::is_signed_v<T>);
 
 } // namespace detail
@@ -105,8 +113,17 @@ class Bytes {
 public:
     constexpr Bytes() noexcept = default;
     constexpr Bytes(const void *data, std::size_t size) noexcept : data_(data), size_(size) {}
-    /** Up to its NUL, arrays of char too; nullptr is empty. */
+    /** Up to its NUL; nullptr is empty. */
     Bytes(const char *text) noexcept : data_(text), size_(text == nullptr ? 0 : std::strlen(text)) {}
+#ifdef __cpp_char8_t
+    Bytes(const char8_t *text) noexcept : Bytes(reinterpret_cast<const char *>(text)) {}
+#endif
+    /** A buffer of text: up to its NUL, or its end. */
+    template <class Letter, std::size_t N, std::enable_if_t<detail::is_letter<Letter>, int> = 0>
+    Bytes(Letter (&text)[N]) noexcept : data_(text) {
+        const void *const nul = std::memchr(text, 0, N);
+        size_ = nul == nullptr ? N : static_cast<std::size_t>(static_cast<const Letter *>(nul) - text);
+    }
     template <class Container,
               std::enable_if_t<
                   detail::is_byte<detail::Bare<decltype(*std::data(std::declval<const Container &>()))>>, int> = 0>

@@ -111,11 +111,18 @@ impl Channel {
         while count < max {
             if self.is_rings_turn() {
                 if let Some(ring) = &mut self.ring {
-                    let Ok(taken) = ring.next_batch(messages, (max - count).min(TURN - self.turn)) else { break };
+                    let max = (max - count).min(TURN - self.turn);
+                    let Ok((taken, astray)) = ring.next_batch(messages, max, &mut self.order.place) else { break };
                     let new = messages.len() - taken;
                     messages[new..].iter_mut().for_each(|message| message.set_home(self.store.number()));
                     self.turn += taken;
                     count += taken;
+                    if let Some(message) = astray {
+                        let Ok(message) = self.review(message) else { break };
+                        count += usize::from(message.is_some());
+                        messages.extend(message.map(|message| self.marked(message)));
+                        continue;
+                    }
                 }
             }
             if self.has_another_turn() {
@@ -166,19 +173,27 @@ impl Channel {
     fn pack(&mut self, buffer: &mut [u64]) -> std::result::Result<Option<(usize, usize)>, PackError> {
         let (mut records, mut used) = (0, 0);
         loop {
-            let mut whole = None;
+            let (mut left, mut whole) = (None, None);
             if self.is_rings_turn() {
                 if let Some(ring) = &mut self.ring {
-                    match ring.next_packed(&mut buffer[used..], TURN - self.turn) {
+                    match ring.next_packed(&mut buffer[used..], TURN - self.turn, &mut self.order.place) {
                         Ok(packed) => {
                             self.turn += packed.records;
                             (records, used) = (records + packed.records, used + packed.words);
-                            whole = packed.left;
+                            left = packed.left;
                         }
                         Err(error) if records == 0 => return Err(error.into()),
                         Err(_) => break,
                     }
                 }
+            }
+            if let Some(message) = left {
+                whole = match self.in_order(message) {
+                    Ok(None) => continue,
+                    Ok(message) => message,
+                    Err(error) if records == 0 => return Err(error.into()),
+                    Err(_) => break,
+                };
             }
             if whole.is_none() && self.has_another_turn() {
                 continue;

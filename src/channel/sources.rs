@@ -39,16 +39,48 @@ impl Channel {
         if !self.is_rings_turn() {
             return Ok(None);
         }
-        let Some(ring) = &mut self.ring else { return Ok(None) };
-        self.turn += 1;
-        let message = ring.next()?;
-        Ok(message.map(|message| self.marked(message)))
+        while let Some(ring) = &mut self.ring {
+            self.turn += 1;
+            let Some(message) = ring.next()? else { break };
+            if let Some(message) = self.in_order(message)? {
+                return Ok(Some(self.marked(message)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A message that came live, or another that is to be given before it; `None`: it has come before.
+    #[inline]
+    pub(super) fn in_order(&mut self, message: Message) -> Result<Option<Message>> {
+        if self.order.place.takes_message(&message) {
+            return Ok(Some(message));
+        }
+        self.review(message)
+    }
+
+    /// As [`in_order`](Channel::in_order), for one that is not the next of its history.
+    #[cold]
+    pub(super) fn review(&mut self, message: Message) -> Result<Option<Message>> {
+        let rejected = self.inbox.shared().0.counters().rejected;
+        self.order.review(message, &self.store, rejected);
+        self.next_ready()
+    }
+
+    /// The next of what is to be given before anything else.
+    fn next_ready(&mut self) -> Result<Option<Message>> {
+        if self.order.has_more_ready() && self.inbox.is_fd_used() {
+            self.inbox.keep_token()?;
+        }
+        Ok(self.order.pop_ready())
     }
 
     /// Whether nothing comes before what is in the ring, if there is one.
     #[inline]
     pub(super) fn is_rings_turn(&mut self) -> bool {
-        (self.turn < TURN || self.has_another_turn()) && !self.inbox.has_returned() && self.replay.is_none()
+        (self.turn < TURN || self.has_another_turn())
+            && !self.inbox.has_returned()
+            && self.replay.is_none()
+            && !self.order.has_ready()
     }
 
     /// Whether the ring's turn was over and begins anew, since the FIFO had one just before.
@@ -64,7 +96,12 @@ impl Channel {
     /// Whether what is not in the ring must be looked at, now that there is nothing more in the ring, or its turn is over.
     /// `found`: how many messages this fetch has already.
     pub(super) fn is_beside_due(&mut self, found: usize) -> bool {
-        if self.ring.is_none() || self.replay.is_some() || self.turn >= TURN || self.inbox.has_more() {
+        if self.ring.is_none()
+            || self.replay.is_some()
+            || self.turn >= TURN
+            || self.inbox.has_more()
+            || self.order.has_ready()
+        {
             return true;
         }
         if self.inbox.is_fd_used() { found < STREAM } else { self.is_time_to_look(IDLE_LOOK_NS) }
@@ -87,14 +124,27 @@ impl Channel {
     }
 
     fn take_beside(&mut self) -> Result<Option<Message>> {
-        if self.replay.is_some() { self.next_after_replay() } else { self.next_from_fifo() }
+        if self.inbox.has_returned() {
+            let message = self.inbox.next()?;
+            self.stay_readable()?;
+            return Ok(message);
+        }
+        if self.replay.is_some() {
+            return self.next_after_replay();
+        }
+        if self.order.has_ready() {
+            return self.next_ready();
+        }
+        while let Some(message) = self.next_from_fifo()? {
+            if let Some(message) = self.in_order(message)? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
     }
 
-    /// What the caller gave back, then what histories have, then what is new and was not in them.
+    /// What histories have, then what is new and was not in them.
     fn next_after_replay(&mut self) -> Result<Option<Message>> {
-        if self.inbox.has_returned() {
-            return self.inbox.next();
-        }
         let Some(mut replay) = self.replay.take() else { return Ok(None) };
         let next = self.next_of(&mut replay);
         self.replay = Some(replay);
@@ -146,6 +196,9 @@ impl Channel {
     pub(super) fn stay_readable(&mut self) -> Result<()> {
         if !self.inbox.is_fd_used() {
             return Ok(());
+        }
+        if self.order.has_ready() {
+            return self.inbox.keep_token();
         }
         let in_ring = self.ring.as_mut().is_some_and(|ring| ring.has_message() || !ring.arm());
         if in_ring || self.replay.as_ref().is_some_and(|replay| replay.has_message()) {

@@ -157,7 +157,8 @@ unsafe fn take_back<T>(list: *mut *mut T, count: usize) -> Box<[*mut T]> {
     unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(list, count)) }
 }
 
-/// The managed topics of a store, sorted by name. A topic whose history is damaged is left out.
+/// The managed topics of a store, sorted by name. A topic whose history is damaged, or not for this user to read,
+/// is left out.
 ///
 /// `home`: the store; NULL: the default one. `list`: an array of pointers, to be freed with `ps_topic_list_free`; NULL when
 /// there are none.

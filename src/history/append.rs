@@ -78,7 +78,7 @@ impl Appender {
         let file = match base.open_at(path.as_c_str(), libc::O_RDWR, 0) {
             Ok(file) => file,
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(None),
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(unusable(error.into(), topic)),
         };
         // Checked with pread before it is mapped: a file that is too short would be SIGBUS.
         let terms = page::inspect(&file).map_err(|e| unusable(e, topic))?;

@@ -25,7 +25,7 @@ mod record;
 
 pub(crate) use append::{Appended, Appender, Sender};
 pub(crate) use page::{FILE, RECORDER, Terms, create, directory_name, layout, note_opening, topic_of};
-pub(crate) use read::{Kept, Reader, stray_files};
+pub(crate) use read::{Kept, Reader, end, stray_files};
 pub(crate) use record::Entry;
 
 use crate::control::Unusable;
@@ -42,6 +42,12 @@ pub(crate) fn unusable(unusable: Unusable, topic: &str) -> Error {
             ErrorKind::Corrupt,
             format_args!("the history of '{topic}' is corrupt ({what}); delete the topic and create it again"),
         ),
+        // A link (which is never followed), a socket, a directory: whoever may write to the store can leave one there.
+        Unusable::Io(error)
+            if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO | libc::ENODEV | libc::EISDIR)) =>
+        {
+            self::unusable(Unusable::Corrupt("it is not a file"), topic)
+        }
         Unusable::Io(error) => Error::os(format_args!("opening the history of '{topic}'"), error),
     }
 }

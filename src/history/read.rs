@@ -51,7 +51,7 @@ impl Reader<'_> {
         let file = match base.open_at(path.as_c_str(), libc::O_RDONLY, 0) {
             Ok(file) => file,
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(None),
-            Err(error) => return Err(Error::os(format_args!("opening the history of '{topic}'"), error)),
+            Err(error) => return Err(unusable(error.into(), topic)),
         };
         let terms = page::inspect(&file).map_err(|e| unusable(e, topic))?;
         Ok(Some(Reader { base, directory, file, terms, buffer: Vec::new() }))
@@ -209,6 +209,13 @@ impl Reader<'_> {
         }
         Ok(low)
     }
+}
+
+/// The epoch of a topic's history, and the offset that its next message gets; `None`: it is not managed, or that cannot be told.
+pub(crate) fn end(base: &Directory, topic: &str) -> Option<(u64, u64)> {
+    let reader = Reader::open(base, topic).ok()??;
+    let (_, end) = reader.range().ok()?;
+    Some((reader.terms().epoch, end))
 }
 
 /// The names of the files in a topic's directory that its history does not name; `None`: it is not managed.

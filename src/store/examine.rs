@@ -214,8 +214,10 @@ impl Findings<'_> {
             );
         }
         use nix::unistd::{AccessFlags, access};
-        if let Err(errno) = access(self.home, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK) {
-            self.add(Fault::NoAccess, b"", format_args!("cannot be used by this user: {errno}"));
+        match access(self.home, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK) {
+            // That the file system is read-only is told of the file system.
+            Ok(()) | Err(nix::Error::EROFS) => {}
+            Err(errno) => self.add(Fault::NoAccess, b"", format_args!("cannot be used by this user: {errno}")),
         }
     }
 
@@ -273,6 +275,7 @@ impl Findings<'_> {
             Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
                 self.add(Fault::WrongType, page, "is a symbolic link")
             }
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => self.add(Fault::WrongType, page, "is a socket"),
             Err(error) => self.add(Fault::NoAccess, page, format_args!("cannot be opened: {error}")),
             Ok(file) => {
                 if let Ok(stat) = status(&file) {
@@ -349,7 +352,7 @@ impl Findings<'_> {
             }
             Err(error) => {
                 let fault = match error.raw_os_error() {
-                    Some(libc::ELOOP) => Fault::WrongType,
+                    Some(libc::ELOOP | libc::ENXIO) => Fault::WrongType,
                     _ => Fault::NoAccess,
                 };
                 return self.add(fault, page.as_c_str().to_bytes(), format_args!("cannot be opened: {error}"));
@@ -398,6 +401,13 @@ impl Findings<'_> {
             self.entry(store, &name, &directory, store.access.channel_directory(true));
             self.entry(store, shown, &stat, store.access.file());
         }
+        let _ = base.list(EntryPath::new(&name, b".").as_c_str(), |entry| {
+            if entry.kind != Kind::File {
+                let path = EntryPath::new(&name, entry.name);
+                self.add(Fault::WrongType, path.as_c_str().to_bytes(), "is not a file");
+            }
+            true
+        });
         for stray in history::stray_files(base, topic).ok().flatten().unwrap_or_default() {
             let path = EntryPath::new(&name, &stray);
             if cleanup::is_older(base, &path, cleanup::STRAY_AGE) {

@@ -71,6 +71,9 @@ struct State {
     watching: Watching,
     /// The directory must be listed: also after a listing that failed.
     list_due: bool,
+    /// The store lacks its private part. It is then perhaps being deleted, or was: a directory that this process has open tells no
+    /// watch of its own end, but is empty before.
+    is_bare: bool,
     targets: HashMap<Vec<u8>, Arc<Target>>,
     topics: HashMap<String, Arc<Managed>>,
     index: Index<Arc<Target>>,
@@ -92,6 +95,7 @@ impl Registry {
             state: Mutex::new(State {
                 watching: Watching::NotYet,
                 list_due: true,
+                is_bare: true,
                 targets: HashMap::new(),
                 topics: HashMap::new(),
                 index: Index::new(),
@@ -188,14 +192,18 @@ impl State {
                     return Err(store.gone());
                 }
                 for (came, name) in events {
+                    if name == layout::PRIVATE.to_bytes() {
+                        self.is_bare = !came;
+                    }
                     changed |= if came { self.insert(store, &name)? } else { self.remove(&name) };
                 }
             }
             Watching::Times(_) => {}
         }
+        let status = || store.base().own_status().map_err(|e| Error::os("looking at the store", e));
         if let Watching::Times(known) = &mut self.watching {
             let clock = clock::file_clock();
-            let stat = store.base().own_status().map_err(|e| Error::os("looking at the store", e))?;
+            let stat = status()?;
             if stat.st_nlink == 0 {
                 return Err(store.gone());
             }
@@ -206,22 +214,27 @@ impl State {
         if list {
             changed |= self.relist(store)?;
         }
+        if self.is_bare && status()?.st_nlink == 0 {
+            return Err(store.gone());
+        }
         self.list_due = false;
         Ok(changed)
     }
 
     fn relist(&mut self, store: &Store) -> Result<bool> {
-        let mut there = Vec::new();
+        let (mut there, mut is_bare) = (Vec::new(), true);
         store
             .base()
             .list(c".", |entry| {
                 let known = || layout::parse(entry.name).is_some() || history::topic_of(entry.name).is_some();
+                is_bare &= entry.name != layout::PRIVATE.to_bytes();
                 if entry.kind == Kind::Directory && known() {
                     there.push(entry.name.to_vec());
                 }
                 true
             })
             .map_err(|e| Error::os(format_args!("listing the store {}", store.home().display()), e))?;
+        self.is_bare = is_bare;
         let known: std::collections::HashSet<&[u8]> = there.iter().map(Vec::as_slice).collect();
         let topics = self.topics.keys().map(|topic| history::directory_name(topic));
         let names = self.targets.keys().cloned().chain(topics);

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -186,6 +187,9 @@ fn strays_and_things_of_the_wrong_kind_are_found() {
         symlink("/dev/null", &path).unwrap();
         assert_found(&store, true, "wrong-type", &format!("{channel}/{name}"));
         fs::remove_file(&path).unwrap();
+        drop(UnixListener::bind(&path).unwrap());
+        assert_found(&store, true, "wrong-type", &format!("{channel}/{name}"));
+        fs::remove_file(&path).unwrap();
         if name == "queue" {
             assert_found(&store, true, "no-queue", &channel);
         }
@@ -270,7 +274,14 @@ fn managed_topics_that_are_corrupt_or_open_to_others_are_found() {
     assert_found(&store, true, "half-made", ".topic.news/large");
     store.ok(["gc"]);
     assert_eq!(doctor(&store), (Some(0), vec![]));
-    fs::remove_file(page).unwrap();
+    fs::remove_file(store.home().join(".topic.news/large")).unwrap_or_default();
+    for (name, fault) in [("large", "wrong-type"), ("history", "corrupt-page")] {
+        let path = store.home().join(".topic.news").join(name);
+        fs::remove_file(&path).unwrap_or_default();
+        drop(UnixListener::bind(&path).unwrap());
+        assert_found(&store, true, fault, &format!(".topic.news/{name}"));
+        fs::remove_file(&path).unwrap();
+    }
     assert_found(&store, true, "corrupt-page", ".topic.news");
     end(sub);
 }
@@ -379,6 +390,7 @@ fn full_small_and_read_only_file_systems_are_found() {
     ] {
         let Some(ended) = in_namespace(&store, &format!("{script}; exec \"$PUBSUB\" doctor --json")) else { return };
         assert!(names(&ended).contains(&wanted.to_owned()), "{wanted}: {ended:?}");
+        assert!(!names(&ended).contains(&"no-access".to_owned()), "{wanted}: {ended:?}");
         assert_eq!(ended.code(), Some(code), "{ended:?}");
     }
 }

@@ -41,12 +41,15 @@ fn topics_are_created_listed_and_deleted() {
     assert_eq!(sub.end().lines().len(), 5);
 
     store.run(["topics", "create", "a"]).assert_failed(1, &["'a'", "already"]);
-    store.run(["topics", "delete", "none"]).assert_failed(1, &["'none'", "not managed"]);
+    store.run(["topics", "delete", "none"]).assert_failed(1, &["'none'", "not managed", "nothing to delete"]);
     store.run(["topics", "history", "none"]).assert_failed(1, &["'none'", "not managed"]);
     store.run(["topics", "keep", "none"]).assert_failed(1, &["'none'", "not managed"]);
     store.run(["topics", "create", "no topic"]).assert_failed(2, &["no topic"]);
     store.run(["topics", "create", "b", "--messages", "0"]).assert_failed(2, &["0"]);
-    store.run(["topics", "create", "b", "--age", "0"]).assert_failed(2, &["'b'"]);
+    store.run(["topics", "create", "b", "--age", "0"]).assert_failed(2, &["--age", "for no time"]);
+    for time in ["nan", "1e30", "soon"] {
+        store.run(["topics", "create", "b", "--age", time]).assert_failed(2, &[time, "not a number of seconds"]);
+    }
 }
 
 #[test]

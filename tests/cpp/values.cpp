@@ -46,6 +46,9 @@ static void contents_are_views_of_texts_and_bytes() {
     const char *none = nullptr;
     CHECK(text("literal") == "literal" && text(std::string("s\0t", 3)) == std::string("s\0t", 3));
     CHECK(text(std::string_view("view")) == "view" && text(std::vector<std::uint8_t>{'v'}) == "v");
+    char buffer[16] = "written"; // as snprintf leaves it; not what lies behind its NUL
+    char full[2] = {'n', 'o'};   // its end is an end, too
+    CHECK(text(buffer) == "written" && text(full) == "no" && text(u8"\u00fc") == "\xc3\xbc");
     CHECK(text(bytes) == std::string("a\0", 2) && text(array) == "xy" && text({array, 1}) == "x");
     CHECK(Bytes().size() == 0 && Bytes(none).size() == 0);
 }

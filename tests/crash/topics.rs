@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pubsub::{
-    Channel, ChannelOptions, ErrorKind, Message, Payload, Publisher, PublisherOptions, TopicOptions, create_topic,
-    delete_topic, topic_history_from, topic_stats,
+    Channel, ChannelOptions, ErrorKind, Message, Payload, Publisher, PublisherOptions, TopicOptions, Transport,
+    create_topic, delete_topic, topic_history_from, topic_stats,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -201,6 +201,62 @@ fn try_appending(chaos: &str, stop: bool) {
             victim.signal(libc::SIGCONT);
             victim.succeed();
             read(run, lasting);
+        }
+    }
+}
+
+/// A publisher that is stopped or killed between the history and the channels is overtaken: its message comes to each channel all
+/// the same, before those behind it, and once. So who resumes behind any message that it had misses none.
+#[test]
+fn a_message_that_was_overtaken_comes_in_its_place_and_once() {
+    for action in ["stop", "kill"] {
+        for (pattern, transport) in [(TOPIC, Transport::Ring), (TOPIC, Transport::Files), ("=", Transport::Ring)] {
+            let directory = run_directory();
+            let run = directory.path();
+            create(run, 1_000, 0);
+            // A wildcard's begins with the first message that it gets, unless it asked for what was before.
+            let replay_last = u32::from(pattern != TOPIC);
+            let options = ChannelOptions { transport, replay_last, home: home(run), ..Default::default() };
+            let mut singly = Channel::open(pattern, &options).unwrap();
+            let mut batches = Channel::open(pattern, &options).unwrap();
+            let mut packed = Channel::open(pattern, &options).unwrap();
+            let others = publisher(run);
+            let mut victim =
+                Process::start(run, 1, "append count=6 max=20000", &format!("{action}:history.appended:4"));
+            if action == "stop" {
+                until("stopped", || victim.state() == 'T', || victim.report());
+            } else {
+                victim.wait();
+            }
+            for n in 1..=4 {
+                others.publish(&content(9, n, 10), None).unwrap();
+            }
+            let offset = |message: Message| message.offset();
+            let at_once = Some(Duration::ZERO);
+            let mut get = || {
+                let one_by_one: Vec<u64> = std::iter::from_fn(|| singly.fetch().unwrap()).map(offset).collect();
+                let mut messages = Vec::new();
+                while batches.fetch_batch(&mut messages, 3, at_once).unwrap() > 0 {}
+                let mut records = Vec::new();
+                let mut buffer = vec![0; 8_000];
+                while let (count @ 1.., _) = packed.fetch_packed(&mut buffer, at_once).unwrap() {
+                    let mut rest = &buffer[..];
+                    for _ in 0..count {
+                        // `size` and `offset` of `ps_packed_record`.
+                        records.push(rest[5]);
+                        rest = &rest[rest[0] as usize / 8..];
+                    }
+                }
+                assert_eq!(messages.into_iter().map(offset).collect::<Vec<_>>(), one_by_one, "{action} {pattern}");
+                assert_eq!(records, one_by_one, "{action} {pattern} {transport:?}");
+                one_by_one
+            };
+            assert_eq!(get(), (1..=8).collect::<Vec<_>>(), "{action} {pattern} {transport:?}");
+            if action == "stop" {
+                victim.signal(libc::SIGCONT);
+                victim.succeed();
+                assert_eq!(get(), [9, 10], "{pattern} {transport:?}");
+            }
         }
     }
 }

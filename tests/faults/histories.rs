@@ -157,7 +157,8 @@ fn a_history_that_is_none_is_an_error_and_can_be_replaced() {
     let path: PathBuf = home.path().join(".topic.a/history");
     create(&home, "a", 0);
     let whole = fs::read(&path).unwrap();
-    for what in 0..6 {
+    create(&home, "b", 0);
+    for what in 0..7 {
         fs::remove_file(&path).unwrap();
         match what {
             0 => fs::write(&path, b"").unwrap(),
@@ -165,6 +166,7 @@ fn a_history_that_is_none_is_an_error_and_can_be_replaced() {
             2 => fs::write(&path, &whole[..20_000]).unwrap(),
             3 => fs::create_dir(&path).unwrap(),
             4 => std::os::unix::fs::symlink("/etc/passwd", &path).unwrap(),
+            5 => drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
             _ => {}
         }
         Child::fork(|| {
@@ -172,9 +174,14 @@ fn a_history_that_is_none_is_an_error_and_can_be_replaced() {
             assert_eq!(home.publisher("a").publish(b"x", None).unwrap(), 1);
             assert_eq!(next(&mut channel).epoch(), 0);
             assert!(topic_history("a", Some(&home.path()), 1).is_err());
+            // Nor does it keep others from theirs.
+            let names: Vec<String> = topics(Some(&home.path())).unwrap().into_iter().map(|stats| stats.topic).collect();
+            assert_eq!(names, ["b"], "{what}");
+            let replaying = ChannelOptions { replay_last: 1, ..home.options() };
+            drop(Channel::open("=", &replaying).unwrap());
         })
         .succeeds();
-        if what < 5 {
+        if what < 6 {
             delete_topic("a", Some(&home.path())).unwrap();
         }
         create(&home, "a", 0);

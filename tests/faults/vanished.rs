@@ -72,6 +72,7 @@ fn a_deleted_store_is_made_anew(transport: Transport) {
     for _ in 0..3 {
         fs::remove_dir_all(home.path()).unwrap();
         assert_eq!(publisher.publish(b"x", None).unwrap(), 0);
+        assert!(home.path().join(".pubsub/store").exists(), "whoever opens a channel there is heard");
         let mut new = home.open("a");
         assert_eq!(publisher.publish(b"x", None).unwrap(), 1);
         assert_eq!(drain(&mut new).len(), 1);

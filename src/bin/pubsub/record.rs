@@ -107,7 +107,11 @@ pub fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
     let (size, messages) = (recorder.size, recorder.writer.messages());
     let lost = recorder.channels.close(context)?;
     let file = recorder.writer.finish(lost).map_err(|error| failed(&error))?;
-    file.get_ref().sync_all().map_err(|error| failed(&error))?;
+    match file.get_ref().sync_all() {
+        // A pipe or a device, which cannot be synced.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+        synced => synced.map_err(|error| failed(&error))?,
+    }
     context.say(&format!("recorded {}, {}, in {shown}", counted(messages, "message"), bytes(size)));
     Ok(ended)
 }

@@ -78,11 +78,11 @@ struct Create {
     /// The most messages kept [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     messages: Option<u32>,
-    /// The most bytes kept: of topics, headers and contents [default: 64 MiB]
+    /// The most bytes kept: of headers and contents, and 32 for each message [default: 64 MiB]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     bytes: Option<u64>,
     /// Messages older than so many seconds are not given out [default: of any age]
-    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = values::age)]
     age: Option<Duration>,
 }
 

@@ -8,8 +8,15 @@ use pubsub::{HeaderValue, Headers};
 
 /// A time in seconds, fractions allowed.
 pub fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds, such as 5 or 0.25".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    let seconds: Option<f64> = text.parse().ok();
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "not a number of seconds, such as 5 or 0.25".to_owned())
+}
+
+/// The same, and not none at all.
+pub fn age(text: &str) -> Result<Duration, String> {
+    let age = seconds(text)?;
+    if age.is_zero() { Err("nothing can be kept for no time; leave it out for any age".to_owned()) } else { Ok(age) }
 }
 
 /// Permission bits in octal, as chmod takes them.

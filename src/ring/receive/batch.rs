@@ -10,6 +10,7 @@ use super::super::{Memory, Taken};
 use super::RingInbox;
 use crate::error::Result;
 use crate::message::{Message, MessageHead};
+use crate::order::Place;
 use crate::packed::{self, NO_HEADERS, Record};
 use crate::sys::bytes;
 
@@ -22,7 +23,7 @@ pub(crate) struct Packed {
     /// Messages written, and the words that they take.
     pub records: usize,
     pub words: usize,
-    /// A message that was taken and does not fit behind them, or that lies in a file.
+    /// A message that was taken and does not fit behind them, lies in a file, or is not the next of its history.
     pub left: Option<Message>,
 }
 
@@ -39,19 +40,32 @@ enum Written {
     /// It takes so many words.
     Words(usize),
     NoRoom,
+    /// It is not the next of its history.
+    Astray,
     Malformed,
 }
 
 impl RingInbox {
-    /// Takes the messages that are there, up to `max`, onto the end of `messages`; answers how many.
-    pub(crate) fn next_batch(&mut self, messages: &mut Vec<Message>, max: usize) -> Result<usize> {
+    /// Takes the messages that are there, up to `max`, onto the end of `messages`; answers how many, and one behind them, if there
+    /// is one, that is not the next of its history.
+    pub(crate) fn next_batch(
+        &mut self,
+        messages: &mut Vec<Message>,
+        max: usize,
+        place: &mut Place,
+    ) -> Result<(usize, Option<Message>)> {
         let there = self.consumer.waiting(&self.ring, max);
         let end = self.consumer.taken().wrapping_add(there as u64);
         let max = usize::from(self.waiting.is_some()) + there;
         let mut count = 0;
         let mut failed = None;
+        let mut astray = None;
         while count < max {
             match self.take() {
+                Ok(Some(message)) if !place.takes_message(&message) => {
+                    astray = Some(message);
+                    break;
+                }
                 Ok(Some(message)) => {
                     if message.data().len() >= LARGE && !self.ring.layout.drop_oldest {
                         self.consumer.fetch_ahead(&self.ring, end);
@@ -66,13 +80,14 @@ impl RingInbox {
             }
             count += 1;
         }
-        self.settle(count);
+        self.settle(count + usize::from(astray.is_some()));
         // What was taken goes to the caller, whatever came after it.
-        failed.filter(|_| count == 0).map_or(Ok(count), Err)
+        failed.filter(|_| count == 0).map_or(Ok((count, astray)), Err)
     }
 
-    /// Writes the messages that are there into a buffer, up to `max` and until the next does not fit.
-    pub(crate) fn next_packed(&mut self, buffer: &mut [u64], max: usize) -> Result<Packed> {
+    /// Writes the messages that are there into a buffer, up to `max` and until the next does not fit or is not the next of its
+    /// history.
+    pub(crate) fn next_packed(&mut self, buffer: &mut [u64], max: usize, place: &mut Place) -> Result<Packed> {
         let mut packed = Packed::default();
         if self.waiting.is_some() {
             packed.left = self.take()?;
@@ -80,16 +95,18 @@ impl RingInbox {
             return Ok(packed);
         }
         let max = self.consumer.waiting(&self.ring, max);
-        let is_full = self.pack_records(buffer, max, &mut packed);
+        let is_full = self.pack_records(buffer, max, place, &mut packed);
         let result = loop {
             if packed.records == max || is_full {
                 break Ok(());
             }
             let free = &mut buffer[packed.words..];
-            let taken = self.consumer.next(&self.ring, |memory, place, at| match place {
-                Ref::Record { len, .. } => match pack_one(memory, at, len, free) {
+            let taken = self.consumer.next(&self.ring, |memory, found, at| match found {
+                Ref::Record { len, .. } => match pack_one(memory, at, len, free, place) {
                     Written::Words(words) => Ok(Step::Written(words)),
-                    Written::NoRoom => Ok(record::read(memory, at, len)?.map_or(Step::Malformed, Step::Whole)),
+                    Written::NoRoom | Written::Astray => {
+                        Ok(record::read(memory, at, len)?.map_or(Step::Malformed, Step::Whole))
+                    }
                     Written::Malformed => Ok(Step::Malformed),
                 },
                 Ref::File { tag, .. } => Ok(Step::File(tag)),
@@ -133,17 +150,17 @@ impl RingInbox {
     /// The quick way of [`next_packed`](RingInbox::next_packed): records, as long as nothing else is among them. Whether the
     /// next does not fit behind them, and stays.
     #[inline]
-    fn pack_records(&mut self, buffer: &mut [u64], max: usize, packed: &mut Packed) -> bool {
+    fn pack_records(&mut self, buffer: &mut [u64], max: usize, place: &mut Place, packed: &mut Packed) -> bool {
         let end = self.consumer.taken().wrapping_add(max as u64);
         while packed.records < max && !self.ring.layout.drop_oldest {
             let Some((at, len)) = self.consumer.peek(&self.ring) else { return false };
             if len as usize >= LARGE {
                 self.consumer.fetch_ahead(&self.ring, end);
             }
-            match pack(&self.ring.memory, at, len, &mut buffer[packed.words..]) {
+            match pack(&self.ring.memory, at, len, &mut buffer[packed.words..], place) {
                 Written::Words(words) => packed.words += words,
                 Written::NoRoom => return packed.records > 0,
-                Written::Malformed => return false,
+                Written::Malformed | Written::Astray => return false,
             }
             self.consumer.advance(&self.ring, len);
             packed.records += 1;
@@ -159,13 +176,13 @@ impl RingInbox {
 }
 
 #[inline(never)]
-fn pack_one(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64]) -> Written {
-    pack(memory, at, len, buffer)
+fn pack_one(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64], place: &mut Place) -> Written {
+    pack(memory, at, len, buffer, place)
 }
 
 /// Writes a record of `len` bytes into the buffer, if there is room.
 #[inline(always)]
-fn pack(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64]) -> Written {
+fn pack(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64], place: &mut Place) -> Written {
     let Some(parts) = Parts::read(memory, at, len) else { return Written::Malformed };
     let head = MessageHead::of_history(parts.id, parts.timestamp_us as u64, parts.epoch, parts.offset);
     let record = Record {
@@ -180,6 +197,9 @@ fn pack(memory: &impl Memory, at: usize, len: u32, buffer: &mut [u64]) -> Writte
         data_len: parts.data_len,
     };
     let Some((head, texts, data)) = record.place(buffer) else { return Written::NoRoom };
+    if !place.takes(record.epoch, record.offset) {
+        return Written::Astray;
+    }
     head.copy_from_slice(&record.head());
     if let Some(last) = data.last_mut() {
         *last = 0;
