@@ -51,7 +51,7 @@ fn lose_no_wake_up(home: &Home) {
     let wake = |publisher: &Publisher, wakings: &Wakings, i: u64| {
         // Some come while it looks around, some while it goes to sleep, and some when it sleeps.
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_micros(i * 7 % 64) {
+        while begun.elapsed() < Duration::from_micros(i * 7 % 200) {
             std::hint::spin_loop();
         }
         publisher.publish(&i.to_le_bytes(), None).unwrap();
