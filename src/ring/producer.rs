@@ -144,7 +144,7 @@ impl<L: Locks> Producer<L> {
     }
 
     /// Puts a record into the queue. Nothing counts before [`finish`](Producer::finish), which is to follow a few of these.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push<M: Memory>(
         &mut self,
         ring: &Ring<M>,
