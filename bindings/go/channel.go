@@ -231,9 +231,12 @@ func (c *Channel) take(ctx context.Context, messages []Message) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for count := range messages {
-		ok, err := c.takeLeft(ctx, nil, &messages[count])
-		if ok {
-			continue
+		var ok bool
+		var err error
+		if len(c.streams) > 0 {
+			if ok, err = c.takeLeft(ctx, nil, &messages[count]); ok {
+				continue
+			}
 		}
 		if err == nil {
 			ok, err = c.fill()

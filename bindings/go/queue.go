@@ -90,13 +90,21 @@ func (q *queue) next(message *Message) {
 	}
 	message.ID = uint64(record.id)
 	message.TimestampUS = int64(record.timestamp_us)
-	message.Topic = q.topic
-	message.HeadersJSON = q.headers
+	// Who receives into the same places again and again has these there: to write a pointer costs more while the garbage
+	// collector runs, which it does most of the time in a flood.
+	if message.Topic != q.topic {
+		message.Topic = q.topic
+	}
+	if message.HeadersJSON != q.headers {
+		message.HeadersJSON = q.headers
+	}
+	if message.home != q.home {
+		message.home = q.home
+	}
 	message.DroppedBefore = uint64(record.dropped_before)
 	message.Epoch = uint64(record.epoch)
 	message.Offset = uint64(record.offset)
 	message.Kind = Kind(record.kind)
-	message.home = q.home
 	if q.pooled == nil {
 		// Alone in a buffer that nobody else will use.
 		message.Data = data[:len(data):len(data)]
