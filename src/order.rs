@@ -7,7 +7,8 @@
 //!
 //! What the channel itself refused or dropped is left out, too: that was told to its publisher or receiver, and is not brought
 //! back. Which offsets these were is not known, only how many: as long as some are not accounted for, what is left out is
-//! taken to be them, and comes late if it was not. What the history has given up already is not held back for: it comes late, if it comes.
+//! taken to be them, and comes late if it was not. What the history has given up already is not held back for: it comes late,
+//! if it comes.
 
 #![forbid(unsafe_code)]
 
